@@ -1,0 +1,46 @@
+# ATF: one command each for setting up, trying, checking and testing. `make help` lists them.
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+ONCE ?=
+
+.PHONY: help setup demo test check format chaos clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "ATF needs Python 3.11, 3.12 or 3.13: install one, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev -e '.[all]'
+	@touch $@
+
+setup: $(VENV)/.installed ## Make .venv with everything in it (atf at .venv/bin/atf)
+
+demo: setup ## Replay real prices through the whole pipeline (ONCE=1: a short one that ends by itself)
+	$(BIN)/atf demo $(if $(ONCE),--once)
+
+check: setup ## Lint, format, types, layers; prints the longest files and functions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/longest.py
+
+format: setup ## Format the code and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup ## All tests: fast ones first, then those that kill processes
+	$(BIN)/pytest -q -n 2 tests/unit
+	$(BIN)/pytest -q -n 2 tests/contract tests/integration
+	$(BIN)/pytest -q tests/chaos
+
+chaos: setup ## Only the tests that kill processes, in their long form
+	ATF_CHAOS_KILLS=$${ATF_CHAOS_KILLS:-60} $(BIN)/pytest -q tests/chaos
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

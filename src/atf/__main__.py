@@ -1,0 +1,5 @@
+"""``python -m atf`` is the ``atf`` command."""
+
+from atf import main
+
+main()

@@ -1,0 +1,79 @@
+"""The error tree: every class says what the caller must do.
+
+Adapters convert foreign exceptions into these with ``raise … from exc``; nothing here knows what raised it.
+
+::
+
+    AtfError
+    ├── ConfigurationError   fix a setting; the process exits before it opens a socket
+    ├── InvalidInput         tell the user, never retry (InvalidAlertRule, InvalidCron)
+    ├── NotFound / Conflict  the named thing is not there, or is in a state that does not allow this
+    ├── TemporaryFailure     retry with back-off
+    ├── PermanentFailure     record and stop trying
+    ├── OutcomeUnknown       it was sent and nobody knows: reconcile first, never resend blindly
+    └── InvariantViolation   our books are wrong: stop and page the operator
+"""
+
+
+class AtfError(Exception):
+    """Base of all errors that ATF raises on purpose; its text is fit for a user."""
+
+
+class ConfigurationError(AtfError):
+    """A setting or the machine must be fixed before the process can run."""
+
+
+class InvalidInput(AtfError):
+    """A value given by a user is not acceptable; ``field`` is its path, empty for the whole.
+
+    The text reads ``field: what was found and what is allowed``.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        self.field = field
+        self.reason = message
+        super().__init__(f"{field}: {message}" if field else message)
+
+
+class InvalidCron(InvalidInput):
+    """A cron expression or time zone that can never be scheduled."""
+
+
+class InvalidAlertRule(InvalidInput):
+    """An alert configuration that cannot be evaluated; ``field`` is the JSON path."""
+
+
+class NotFound(AtfError):
+    """The named thing does not exist or is not visible to this user."""
+
+
+class Conflict(AtfError):
+    """The thing is in a state that does not allow what was asked, or somebody else changed it first."""
+
+
+class TemporaryFailure(AtfError):
+    """Worth another try later; ``retry_after_seconds`` is what the other side asked for, if it did."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class DatabaseUnavailable(TemporaryFailure):
+    """The database does not answer; it is asked again, and nothing is lost meanwhile."""
+
+
+class PermanentFailure(AtfError):
+    """Trying again cannot help; record it."""
+
+
+class OutcomeUnknown(AtfError):
+    """Something was sent and its outcome is not known."""
+
+
+class InvariantViolation(AtfError):
+    """Our own records contradict each other."""
+
+
+class IllegalTransition(InvariantViolation):
+    """A status change that the transition table does not have."""

@@ -1,0 +1,150 @@
+"""Bars: the timeframe, the series they belong to, and an immutable columnar run of them.
+
+Pure: no I/O and no clock. A bar's time is its **open** time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+TimeArray = npt.NDArray[np.int64]
+
+COLUMNS: Final = ("open", "high", "low", "close", "volume")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Timeframe(StrEnum):
+    """Fixed-length bars, as alert_semantics has them."""
+
+    M1 = "1m"
+    M5 = "5m"
+    M15 = "15m"
+    M30 = "30m"
+    H1 = "1h"
+    H4 = "4h"
+    D1 = "1d"
+    W1 = "1w"
+
+    @property
+    def length(self) -> timedelta:
+        """How long one bar of this timeframe is."""
+        return _LENGTHS[self]
+
+
+_LENGTHS: Final = {
+    Timeframe.M1: timedelta(minutes=1),
+    Timeframe.M5: timedelta(minutes=5),
+    Timeframe.M15: timedelta(minutes=15),
+    Timeframe.M30: timedelta(minutes=30),
+    Timeframe.H1: timedelta(hours=1),
+    Timeframe.H4: timedelta(hours=4),
+    Timeframe.D1: timedelta(days=1),
+    Timeframe.W1: timedelta(weeks=1),
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Series:
+    """What bars belong to: one symbol at one timeframe."""
+
+    symbol: str
+    timeframe: Timeframe
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timeframe}"
+
+
+def to_nanoseconds(instant: datetime) -> int:
+    """Return nanoseconds since 1970-01-01T00:00Z of an aware instant, exactly."""
+    return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def to_instant(nanoseconds: int) -> datetime:
+    """Return the aware UTC instant of nanoseconds since 1970, cut to microseconds."""
+    return _EPOCH + timedelta(microseconds=int(nanoseconds) // 1000)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bars:
+    """An immutable run of bars, oldest first.
+
+    Shape: six arrays of one length n.
+    Units: prices in the quote currency, volume in base units or shares; NaN where a value is missing.
+    Time:  ``open_time`` is nanoseconds since 1970 UTC, strictly increasing.
+    """
+
+    open_time: TimeArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+
+    @classmethod
+    def from_rows(cls, rows: list[tuple[datetime, float, float, float, float, float]]) -> Bars:
+        """Build bars from (open time, open, high, low, close, volume) in any order.
+
+        Equal times are one bar, the last one given; None and infinite values become NaN.
+        """
+        unique = {to_nanoseconds(row[0]): row for row in rows}
+        times = np.array(sorted(unique), dtype=np.int64)
+        values = np.array([unique[int(t)][1:] for t in times], dtype=np.float64).reshape(len(times), 5)
+        return cls.from_columns(times, values)
+
+    @classmethod
+    def from_columns(cls, open_time: TimeArray, values: FloatArray) -> Bars:
+        """Build bars from increasing open times (n,) and values (n, 5) in the order of ``COLUMNS``."""
+        clean = np.where(np.isfinite(values), values, np.nan)
+        columns = [np.ascontiguousarray(clean[:, i]) for i in range(5)]
+        for array in (open_time, *columns):
+            array.setflags(write=False)
+        return cls(open_time, *columns)
+
+    @classmethod
+    def empty(cls) -> Bars:
+        """Return a run of no bars."""
+        return cls.from_columns(np.empty(0, np.int64), np.empty((0, 5), np.float64))
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+    def column(self, name: str) -> FloatArray:
+        """Return one of ``COLUMNS`` by name."""
+        if name not in COLUMNS:
+            raise KeyError(name)
+        array: FloatArray = getattr(self, name)
+        return array
+
+    def __getitem__(self, part: slice) -> Bars:
+        return Bars(
+            self.open_time[part],
+            self.open[part],
+            self.high[part],
+            self.low[part],
+            self.close[part],
+            self.volume[part],
+        )
+
+    def last(self, count: int) -> Bars:
+        """Return the newest ``count`` bars, or all if there are fewer."""
+        return self[max(0, len(self) - count) :]
+
+    def closed_at(self, now: datetime, timeframe: Timeframe) -> Bars:
+        """Return the bars that are closed at ``now``: those with open time + timeframe <= now."""
+        newest_open = to_nanoseconds(now - timeframe.length)
+        return self[: int(np.searchsorted(self.open_time, newest_open, side="right"))]
+
+    def first_after(self, instant: datetime) -> int:
+        """Return the index of the first bar that opens after ``instant``; ``len(self)`` if there is none."""
+        return int(np.searchsorted(self.open_time, to_nanoseconds(instant), side="right"))
+
+    def time_at(self, index: int) -> datetime:
+        """Return the open time of one bar as an aware UTC instant."""
+        return to_instant(int(self.open_time[index]))

@@ -1,0 +1,71 @@
+"""Every setting of every process, read once from the environment.
+
+Units are in the names; durations become ``timedelta`` where they are used.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from atf.errors import ConfigurationError
+
+
+def default_home() -> Path:
+    """Return where ATF keeps its data: /var/lib/atf for root, the user's data folder otherwise.
+
+    Root's own home is closed to the account that PostgreSQL runs as, so root gets a system folder.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/atf")
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "atf"
+
+
+class Settings(BaseSettings):
+    """Settings with their defaults; each is the environment variable ``ATF_<NAME>`` in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="ATF_", populate_by_name=True, extra="ignore")
+
+    home: Path = Field(default_factory=default_home)
+    database_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("ATF_DATABASE_URL", "SCHEDULER_DATABASE_URL")
+    )
+    database_direct_url: str | None = None
+    database_pool_size: int = Field(default=5, ge=1, le=100)
+    database_statement_timeout_seconds: float = Field(default=30, gt=0)
+    database_lock_timeout_seconds: float = Field(default=10, gt=0)
+    pg_user: str | None = None
+    pg_bindir: Path | None = None
+    data_files: Path | None = None
+    poll_interval_seconds: float = Field(
+        default=5, gt=0, validation_alias=AliasChoices("ATF_POLL_INTERVAL", "SCHEDULER_POLL_INTERVAL")
+    )
+    worker_lease_seconds: float = Field(default=15, ge=1)
+    worker_batch_size: int = Field(default=500, ge=1, le=10_000)
+    bars_patience_seconds: float = Field(default=2, gt=0)
+    notification_timeout_seconds: float = Field(
+        default=30,
+        gt=0,
+        validation_alias=AliasChoices("ATF_NOTIFICATION_TIMEOUT", "SCHEDULER_NOTIFICATION_TIMEOUT"),
+    )
+    notification_batch_size: int = Field(default=100, ge=1, le=10_000)
+
+    @property
+    def data_files_folder(self) -> Path:
+        """Where the ``files`` provider looks for bars."""
+        return self.data_files or self.home / "bars"
+
+
+def load_settings() -> Settings:
+    """Read the environment; raise ConfigurationError that names the variable if a value is not allowed."""
+    try:
+        return Settings()
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"ATF_{name.upper()}"
+        raise ConfigurationError(f"{variable}: {first['msg']}, got {first['input']!r}") from exc
