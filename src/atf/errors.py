@@ -63,8 +63,16 @@ class DatabaseUnavailable(TemporaryFailure):
     """The database does not answer; it is asked again, and nothing is lost meanwhile."""
 
 
+class TransactionConflict(TemporaryFailure):
+    """The database undid the transaction because of another one; repeat it as a whole, at once."""
+
+
 class PermanentFailure(AtfError):
     """Trying again cannot help; record it."""
+
+
+class UnstorableData(PermanentFailure):
+    """The database refuses a value, such as text with a NUL; the row that holds it fails alone."""
 
 
 class OutcomeUnknown(AtfError):

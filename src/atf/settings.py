@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     database_lock_timeout_seconds: float = Field(default=10, gt=0)
     pg_user: str | None = None
     pg_bindir: Path | None = None
+    pg_allow_nobody: bool = False
     data_files: Path | None = None
     poll_interval_seconds: float = Field(
         default=5, gt=0, validation_alias=AliasChoices("ATF_POLL_INTERVAL", "SCHEDULER_POLL_INTERVAL")
@@ -51,6 +52,11 @@ class Settings(BaseSettings):
         default=30,
         gt=0,
         validation_alias=AliasChoices("ATF_NOTIFICATION_TIMEOUT", "SCHEDULER_NOTIFICATION_TIMEOUT"),
+    )
+    notification_retries: int = Field(
+        default=3,
+        ge=0,
+        validation_alias=AliasChoices("ATF_NOTIFICATION_RETRIES", "SCHEDULER_NOTIFICATION_RETRIES"),
     )
     notification_batch_size: int = Field(default=100, ge=1, le=10_000)
 

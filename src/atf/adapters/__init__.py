@@ -1,0 +1,1 @@
+"""Everything outside, behind the Protocols of the rooms: providers, channels, timers."""

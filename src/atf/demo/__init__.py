@@ -1,0 +1,1 @@
+"""The demo: real prices that ship with ATF, replayed through the whole pipeline."""

@@ -1,0 +1,1 @@
+"""Indicators: what there is, and their values over bars."""

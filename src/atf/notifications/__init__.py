@@ -1,0 +1,1 @@
+"""Messages to people: written with what they report, delivered later, never lost."""

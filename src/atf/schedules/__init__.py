@@ -1,0 +1,1 @@
+"""When things run: cron expressions, time zones and misfires."""

@@ -1,0 +1,1 @@
+"""The processes: thin, each starts and stops what a room does."""

@@ -1,0 +1,1 @@
+"""Sources of bars: each module is one ``market.data_manager.BarProvider``."""

@@ -1,0 +1,182 @@
+"""The ``files`` provider: bars from a folder of CSV and Parquet files, one file a series.
+
+Finds files, reads them away from the event loop and remembers them until they change; what is in a file is
+the business of ``bar_files.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from atf.adapters.providers.bar_files import read_bars
+from atf.errors import InvalidInput, NotFound, TemporaryFailure
+from atf.market.bars import Bars, Series, Timeframe
+
+ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
+_PART: Final = r"[A-Za-z0-9^$][A-Za-z0-9^$=+&._-]*"
+_SYMBOL: Final = re.compile(rf"{_PART}(/{_PART})?(:{_PART})?")
+_LONGEST_SYMBOL: Final = 64
+_REMEMBERED_BARS: Final = 2_000_000  # about 100 MB
+
+_Version = tuple[int, int]
+
+
+class FilesBarProvider:
+    """Bars in ``<folder>/<timeframe>/<SYMBOL>.csv``, or ``<folder>/<SYMBOL>_<timeframe>.csv``.
+
+    Also with the endings .csv.gz and .parquet; if several files fit, the first in the order of this text
+    counts. ``/`` and ``:`` of a symbol are ``_`` in the file's name: BTC/USDT is BTC_USDT.csv. A file is
+    read again when its time or size changes.
+    """
+
+    name = "files"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._cache = _Cache(_REMEMBERED_BARS)
+
+    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+        """Return the newest ``count`` bars that are closed at ``until``, or all if there are fewer.
+
+        Errors: NotFound without a file; InvalidInput naming file, line and column if it is broken;
+                TemporaryFailure if it changes while it is read; ConfigurationError for Parquet without
+                the extra.
+        """
+        bars = await asyncio.to_thread(self._load, series)
+        return bars.closed_at(until, series.timeframe).last(count)
+
+    async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
+        """Tell whether there is a file of the series; it is not opened."""
+        return await asyncio.to_thread(self._is_there, Series(symbol, timeframe))
+
+    async def symbols(self) -> list[str]:
+        """Return the symbols of all files, as the files' names have them, sorted."""
+        return await asyncio.to_thread(self._all_symbols)
+
+    def _load(self, series: Series) -> Bars:
+        with _own_errors():
+            path = self._find(series)
+            if path is None:
+                raise NotFound(f"no file of {series} in {self._folder}")
+            return self._read(path)
+
+    def _is_there(self, series: Series) -> bool:
+        with _own_errors():
+            return self._find(series) is not None
+
+    def _all_symbols(self) -> list[str]:
+        with _own_errors():
+            return sorted(set(self._symbols()))
+
+    def _read(self, path: Path) -> Bars:
+        version = _version(path)
+        remembered = self._cache.get(path, version)
+        if remembered is not None:
+            return remembered
+        try:
+            bars = read_bars(path)
+        except InvalidInput:
+            _refuse_if_changed(path, version)
+            raise
+        _refuse_if_changed(path, version)
+        self._cache.put(path, version, bars)
+        return bars
+
+    def _find(self, series: Series) -> Path | None:
+        stem = file_stem(series.symbol)
+        if stem is None:
+            return None
+        places = (self._folder / series.timeframe / stem, self._folder / f"{stem}_{series.timeframe}")
+        # Endings are appended as text: with_suffix would cut the symbol BRK.B to BRK.
+        candidates = (Path(f"{place}{ending}") for place in places for ending in ENDINGS)
+        return next((path for path in candidates if path.is_file()), None)
+
+    def _symbols(self) -> Iterator[str]:
+        for timeframe in Timeframe:
+            yield from _stems(self._folder / timeframe)
+        flat = tuple(f"_{timeframe}" for timeframe in Timeframe)
+        for stem in _stems(self._folder):
+            if stem.endswith(flat):
+                yield stem.rpartition("_")[0]
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Convert the system's errors: what a person must mend is InvalidInput, the rest may pass by itself."""
+    try:
+        yield
+    except (PermissionError, IsADirectoryError) as exc:
+        raise InvalidInput(f"{exc.filename} cannot be read: {exc.strerror}") from exc
+    except OSError as exc:
+        raise TemporaryFailure(f"{exc.filename} cannot be read now: {exc.strerror}") from exc
+
+
+def file_stem(symbol: str) -> str | None:
+    """Return the file name of a symbol without its ending, None if the symbol cannot be one.
+
+    A symbol comes from users: nothing that could leave the folder gets past this.
+    """
+    if len(symbol) > _LONGEST_SYMBOL or ".." in symbol or not _SYMBOL.fullmatch(symbol):
+        return None
+    return symbol.replace("/", "_").replace(":", "_")
+
+
+def _stems(folder: Path) -> Iterator[str]:
+    """Yield the names without ending of the files of bars in a folder; none if there is no such folder."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        for ending in ENDINGS:
+            if path.name.endswith(ending):
+                yield path.name.removesuffix(ending)
+
+
+def _version(path: Path) -> _Version:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def _refuse_if_changed(path: Path, version: _Version) -> None:
+    """Raise TemporaryFailure if the file is another one by now: what was read may be half of it."""
+    if _version(path) != version:
+        raise TemporaryFailure(f"{path} is being written")
+
+
+class _Cache:
+    """Bars by file and version, the least recently used dropped first; safe for threads."""
+
+    def __init__(self, most_bars: int) -> None:
+        self._most = most_bars
+        self._held = 0
+        self._entries: OrderedDict[Path, tuple[_Version, Bars]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: Path, version: _Version) -> Bars | None:
+        """Return the bars if that very version of the file is remembered."""
+        with self._lock:
+            entry = self._entries.get(path)
+            if entry is None or entry[0] != version:
+                return None
+            self._entries.move_to_end(path)
+            return entry[1]
+
+    def put(self, path: Path, version: _Version, bars: Bars) -> None:
+        """Remember the bars in place of the file's older version."""
+        with self._lock:
+            self._drop(path)
+            self._entries[path] = (version, bars)
+            self._held += len(bars)
+            while self._held > self._most and len(self._entries) > 1:
+                self._drop(next(iter(self._entries)))
+
+    def _drop(self, path: Path) -> None:
+        entry = self._entries.pop(path, None)
+        self._held -= 0 if entry is None else len(entry[1])

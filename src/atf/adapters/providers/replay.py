@@ -1,0 +1,50 @@
+"""Provider ``replay``: stored bars as if they were arriving live; market time decides which are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from atf.errors import NotFound
+from atf.market.bars import Bars, Series, Timeframe
+
+
+class BarStore(Protocol):
+    """Where the replayed bars lie."""
+
+    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+        """Return the newest ``count`` bars that are closed at ``until``, oldest first."""
+        ...
+
+    async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
+        """Return whether any bar of the series is stored."""
+        ...
+
+    async def symbols(self) -> Sequence[str]:
+        """Return the stored symbols."""
+        ...
+
+
+class ReplayBarProvider:
+    """Serves the bar store; a symbol that lists later has no bars yet, which is not the same as unknown."""
+
+    name = "replay"
+
+    def __init__(self, store: BarStore) -> None:
+        self._store = store
+
+    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+        """Return the newest closed bars. Errors: NotFound for a series of which nothing is stored."""
+        bars = await self._store.closed_bars(series, until, count)
+        if not len(bars) and not await self._store.knows(series.symbol, series.timeframe):
+            raise NotFound(f"no bars of {series} are stored")
+        return bars
+
+    async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
+        """Return whether the series can be replayed."""
+        return await self._store.knows(symbol, timeframe)
+
+    async def symbols(self) -> Sequence[str]:
+        """Return what can be replayed."""
+        return await self._store.symbols()

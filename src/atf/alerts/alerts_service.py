@@ -1,0 +1,165 @@
+"""AlertsService: what a user does with alerts; an alert is a schedule whose parameters configure it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from atf.alerts.alert import parse_alert
+from atf.errors import InvalidAlertRule, NotFound
+from atf.jobs.jobs_service import JobsService
+from atf.jobs.run import JobType
+from atf.market.bars import Timeframe
+from atf.market.data_manager import DataManager
+from atf.market.market_clock import MarketClock
+from atf.schedules.cron_parser import CronParser
+from atf.schedules.schedule import Schedule, ScheduleCreate
+
+# Right after a bar of each timeframe has closed; daily and weekly bars close at midnight UTC.
+DEFAULT_CRON: Final[Mapping[Timeframe, str]] = {
+    Timeframe.M1: "* * * * *",
+    Timeframe.M5: "*/5 * * * *",
+    Timeframe.M15: "*/15 * * * *",
+    Timeframe.M30: "*/30 * * * *",
+    Timeframe.H1: "0 * * * *",
+    Timeframe.H4: "0 */4 * * *",
+    Timeframe.D1: "0 0 * * *",
+    Timeframe.W1: "0 0 * * *",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """What a user gives to make an alert; None means a default made from the configuration."""
+
+    config: object
+    name: str | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """An alert as stored, with its state as people see it."""
+
+    id: int
+    user_id: int
+    name: str
+    task_params: Mapping[str, Any]
+    cron: str
+    timezone: str
+    enabled: bool
+    created_at: datetime
+    next_run_at: datetime | None
+    state_json: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRecord:
+    """One decision of an alert, as stored."""
+
+    bar_time: datetime
+    trigger_number: int
+    dedup_key: str
+    readings: Mapping[str, float | None]
+    is_late: bool
+    decided_at: datetime
+
+
+class AlertsRepository(Protocol):
+    """Alerts in the database."""
+
+    async def add(
+        self, user_id: int, schedule: ScheduleCreate, *, rule_hash: str, now: datetime, next_fire_at: datetime
+    ) -> Schedule:
+        """Store an alert's schedule together with its first state."""
+        ...
+
+    async def list_alerts(self, user_id: int) -> Sequence[AlertRecord]:
+        """Return a user's alerts, oldest first."""
+        ...
+
+    async def get_alert(self, user_id: int, schedule_id: int) -> AlertRecord | None:
+        """Return one alert."""
+        ...
+
+    async def list_triggers(self, schedule_id: int, limit: int) -> Sequence[TriggerRecord]:
+        """Return an alert's triggers, newest first."""
+        ...
+
+
+class AlertsService:
+    """Adds, shows and changes alerts for a user."""
+
+    def __init__(
+        self, repository: AlertsRepository, jobs: JobsService, data: DataManager, clock: MarketClock
+    ) -> None:
+        self._repository = repository
+        self._jobs = jobs
+        self._data = data
+        self._clock = clock
+
+    async def add(self, user_id: int, new: NewAlert) -> AlertRecord:
+        """Check and store an alert; bars that have closed by now will never trigger it.
+
+        Errors: InvalidInput that names the field; nothing is stored then.
+        """
+        alert = parse_alert(new.config)
+        series = alert.series
+        await self._data.require_known(series.symbol, series.timeframe, field="ticker")
+        schedule = ScheduleCreate(
+            name=new.name or f"{series.symbol} {series.timeframe}",
+            job_type=JobType.ALERT,
+            target=series.symbol,
+            cron=new.cron or DEFAULT_CRON[series.timeframe],
+            timezone=new.timezone,
+            task_params=_document(new.config),
+        )
+        self._jobs.check(schedule)
+        now = await self._clock.now()
+        upcoming = CronParser.calculate_next_run(schedule.cron, schedule.timezone, after=now)
+        stored = await self._repository.add(
+            user_id, schedule, rule_hash=alert.rule_hash, now=now, next_fire_at=upcoming
+        )
+        return await self.get(user_id, stored.id)
+
+    async def list_alerts(self, user_id: int) -> Sequence[AlertRecord]:
+        """Return the user's alerts, oldest first."""
+        return await self._repository.list_alerts(user_id)
+
+    async def get(self, user_id: int, alert_id: int) -> AlertRecord:
+        """Return an alert. Errors: NotFound."""
+        alert = await self._repository.get_alert(user_id, alert_id)
+        if alert is None:
+            raise NotFound(f"there is no alert {alert_id}")
+        return alert
+
+    async def triggers(self, user_id: int, alert_id: int, limit: int = 20) -> Sequence[TriggerRecord]:
+        """Return an alert's newest triggers. Errors: NotFound."""
+        await self.get(user_id, alert_id)
+        return await self._repository.list_triggers(alert_id, limit)
+
+    async def pause(self, user_id: int, alert_id: int) -> AlertRecord:
+        """Stop evaluating an alert; harmless when it is paused already."""
+        await self.get(user_id, alert_id)
+        await self._jobs.pause_schedule(user_id, alert_id)
+        return await self.get(user_id, alert_id)
+
+    async def resume(self, user_id: int, alert_id: int) -> AlertRecord:
+        """Evaluate a paused alert again; bars that closed meanwhile are history."""
+        await self.get(user_id, alert_id)
+        await self._jobs.resume_schedule(user_id, alert_id)
+        return await self.get(user_id, alert_id)
+
+    async def delete(self, user_id: int, alert_id: int) -> None:
+        """Delete an alert; what it triggered stays on record."""
+        await self.get(user_id, alert_id)
+        await self._jobs.delete_schedule(user_id, alert_id)
+
+
+def _document(config: object) -> Mapping[str, Any]:
+    if not isinstance(config, Mapping):
+        raise InvalidAlertRule(f"must be a JSON object, got {config!r}")
+    return config

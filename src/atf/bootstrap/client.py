@@ -1,0 +1,48 @@
+"""What a command needs: the services of the rooms, on one open database, for one user."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from atf.alerts.alerts_service import AlertsService
+from atf.bootstrap.database import open_database
+from atf.bootstrap.market import build_data_manager, build_market_clock
+from atf.jobs.jobs_service import JobsService
+from atf.market.market_clock import MarketClock
+from atf.notifications.message import DeliveryRecord, DeliveryStatus
+from atf.settings import Settings
+from atf.storage.alerts_repository import PostgresAlerts
+from atf.storage.notifications_repository import PostgresOutbox
+from atf.storage.schedules_repository import PostgresJobsRepository
+from atf.storage.users_repository import PostgresUsers
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The rooms' services as one user sees them."""
+
+    user_id: int
+    alerts: AlertsService
+    jobs: JobsService
+    clock: MarketClock
+    outbox: PostgresOutbox
+
+    async def deliveries(
+        self, *, status: DeliveryStatus | None = None, channel: str | None = None, limit: int = 50
+    ) -> Sequence[DeliveryRecord]:
+        """Return the user's deliveries, newest first."""
+        return await self.outbox.list_deliveries(self.user_id, status=status, channel=channel, limit=limit)
+
+
+@asynccontextmanager
+async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[Client]:
+    """Open the database as a user. Errors: NotFound if there is no such user."""
+    async with open_database(settings) as database:
+        user_id = await PostgresUsers(database).id_of(user)
+        clock = await build_market_clock(database)
+        jobs = JobsService(PostgresJobsRepository(database), clock)
+        data = build_data_manager(database, settings)
+        alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
+        yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database))

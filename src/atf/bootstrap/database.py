@@ -1,0 +1,87 @@
+"""The database of a process: the one that a setting names, or ATF's own, kept alive while it is used."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Final
+
+from atf.errors import AtfError
+from atf.settings import Settings
+from atf.storage import migrate
+from atf.storage.database import Database, DatabaseLimits
+from atf.storage.embedded import ClusterHandle, EmbeddedCluster
+
+_LOGGER = logging.getLogger(__name__)
+_CHECK_SECONDS: Final = 1.0
+
+
+def embedded_cluster(settings: Settings) -> EmbeddedCluster:
+    """Return ATF's own PostgreSQL of these settings, not started yet."""
+    return EmbeddedCluster(
+        settings.home,
+        pg_user=settings.pg_user,
+        pg_bindir=settings.pg_bindir,
+        allow_nobody=settings.pg_allow_nobody,
+    )
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """Yield the URL of the configured database; ATF's own runs at least as long as this lasts."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    with embedded_cluster(settings).acquire() as handle:
+        yield handle.url()
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Open the configured database, with the schema of this version.
+
+    Errors: ConfigurationError that names the setting or the command that helps.
+    """
+    if settings.database_url is not None:
+        async with _connected(settings, settings.database_url) as database:
+            yield database
+        return
+    handle = await asyncio.to_thread(embedded_cluster(settings).acquire)
+    keeper = asyncio.create_task(_keep_alive(handle), name="keeper of the embedded database")
+    try:
+        async with _connected(settings, handle.url()) as database:
+            yield database
+    finally:
+        keeper.cancel()
+        await asyncio.wait({keeper})
+        await asyncio.shield(asyncio.to_thread(handle.release))
+
+
+@asynccontextmanager
+async def _connected(settings: Settings, url: str) -> AsyncIterator[Database]:
+    limits = DatabaseLimits(
+        settings.database_pool_size,
+        timedelta(seconds=settings.database_statement_timeout_seconds),
+        timedelta(seconds=settings.database_lock_timeout_seconds),
+    )
+    database = Database(url, direct_url=settings.database_direct_url, limits=limits)
+    try:
+        await database.check_server()
+        await asyncio.to_thread(migrate.require_current_schema, url)
+        yield database
+    finally:
+        await database.close()
+
+
+async def _keep_alive(handle: ClusterHandle) -> None:
+    """Revive a server that was killed: whoever of the processes looks first does it, under the cluster's lock."""
+    while True:
+        await asyncio.sleep(_CHECK_SECONDS)
+        try:
+            if await asyncio.to_thread(handle.ensure):
+                _LOGGER.warning("the embedded database was down and has been started again")
+        except AtfError as exc:
+            _LOGGER.error("the embedded database cannot be started: %s", exc)

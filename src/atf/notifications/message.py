@@ -1,0 +1,89 @@
+"""A message, its deliveries, and their states.
+
+::
+
+    PENDING ──claim──▶ SENDING ──▶ SENT
+       ▲                  ├──temporary failure, rescue──▶ PENDING
+       └──────────────────┘──▶ FAILED (refused for good) | DEAD (tries used up)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class DeliveryStatus(StrEnum):
+    """Where one channel's copy of a message is."""
+
+    PENDING = "PENDING"
+    SENDING = "SENDING"
+    SENT = "SENT"
+    FAILED = "FAILED"
+    DEAD = "DEAD"
+
+
+class Priority(StrEnum):
+    """How urgent a message is."""
+
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """A message to be stored: ``dedup_key`` makes storing it twice the same as storing it once."""
+
+    user_id: int
+    notification_type: str
+    title: str
+    body: str
+    dedup_key: str
+    channels: tuple[str, ...]
+    priority: Priority = Priority.NORMAL
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+    def delivery_key(self, channel: str) -> str:
+        """Return the key under which one channel delivers this message."""
+        return f"{self.dedup_key}:{channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed delivery: all that a channel needs to send it."""
+
+    id: int
+    message_id: int
+    user_id: int
+    channel: str
+    attempts: int
+    dedup_key: str
+    notification_type: str
+    title: str
+    body: str
+    payload: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """A delivery as stored, for people and programs to look at."""
+
+    message_id: UUID
+    user_id: int
+    notification_type: str
+    priority: Priority
+    title: str
+    body: str
+    channel: str
+    status: DeliveryStatus
+    attempts: int
+    dedup_key: str
+    error: str | None
+    created_at: datetime
+    sent_at: datetime | None

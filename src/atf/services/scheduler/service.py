@@ -1,0 +1,159 @@
+"""SchedulerService: keeps the timer set, ticks when it rings, and runs the chores.
+
+Of all schedulers on a database one holds the timer lock and writes APScheduler's store; the others stand by,
+tick on their slow poll, and take over when the lock is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from atf.errors import AtfError
+from atf.jobs.chores.partition_maker import PartitionMaker
+from atf.jobs.chores.rescuer import Rescuer
+from atf.jobs.worker import Waiter
+from atf.market.market_clock import MarketClock
+from atf.schedules.tick import Tick
+
+_LOGGER = logging.getLogger(__name__)
+_RESCUE_CRON: Final = "*/2 * * * * *"
+_PARTITIONS_CRON: Final = "17 * * * *"
+
+
+class Timer(Protocol):
+    """An alarm clock that holds one tick and calls chores at their times."""
+
+    def start(self) -> None:
+        """Begin to ring."""
+        ...
+
+    async def stop(self) -> None:
+        """Ring no more."""
+        ...
+
+    def ring_at(self, instant: datetime | None) -> None:
+        """Set the one tick. Errors: DatabaseUnavailable."""
+        ...
+
+    def add_chore(self, name: str, cron_expression: str, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call something at the times of a cron expression."""
+        ...
+
+
+class TimerLock(Protocol):
+    """The lock that one scheduler of all holds."""
+
+    async def try_acquire(self) -> bool:
+        """Return whether this process holds the lock now."""
+        ...
+
+    async def release(self) -> None:
+        """Give the lock back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chores:
+    """The background duties of a scheduler."""
+
+    rescuer: Rescuer
+    partition_maker: PartitionMaker
+
+
+class SchedulerService:
+    """Turns schedules into due runs, at the market's time."""
+
+    def __init__(
+        self,
+        tick: Tick,
+        clock: MarketClock,
+        chores: Chores,
+        *,
+        open_timer: Callable[[Callable[[], Awaitable[None]]], Timer],
+        lock: TimerLock,
+        waiter: Waiter,
+        poll: timedelta,
+    ) -> None:
+        self._tick = tick
+        self._clock = clock
+        self._chores = chores
+        self._open_timer = open_timer
+        self._lock = lock
+        self._waiter = waiter
+        self._poll = poll
+        self._timer: Timer | None = None
+
+    async def run(self) -> None:
+        """Schedule until cancelled; whatever goes wrong is logged and tried again at the next poll."""
+        try:
+            await self._until_ready()
+            notified = False
+            while True:
+                await self._survive(self._round(notified))
+                notified = await self._waiter.wait(self._poll.total_seconds())
+        finally:
+            await asyncio.shield(self._shut_down())
+
+    async def _until_ready(self) -> None:
+        """A tick must find its partitions: make them before the first one."""
+        while not await self._survive(self._chores.partition_maker.run_once()):
+            await self._waiter.wait(1)
+
+    async def _survive(self, work: Awaitable[object]) -> bool:
+        try:
+            await work
+        except (AtfError, OSError) as exc:
+            _LOGGER.warning("scheduling failed, trying again: %s", exc)
+            return False
+        return True
+
+    async def _round(self, notified: bool) -> None:
+        """A notification sets the timer anew; the slow poll beneath it ticks by itself, timer or not."""
+        await self._keep_timer()
+        if not notified or self._timer is None:
+            await self._tick.fire_due()
+        await self._advance()
+
+    async def _ring(self) -> None:
+        await self._tick.fire_due()
+        await self._advance()
+
+    async def _advance(self) -> None:
+        """Set the timer to what is due next; a replay moves on until something is."""
+        rings_at = await self._tick.rings_at()
+        while rings_at is None and await self._clock.step():
+            rings_at = await self._tick.rings_at()
+        if self._timer is not None:
+            self._timer.ring_at(rings_at)
+
+    async def _keep_timer(self) -> None:
+        is_ours = await self._lock.try_acquire()
+        if is_ours and self._timer is None:
+            timer = self._open_timer(self._ring)
+            timer.add_chore("rescuer", _RESCUE_CRON, self._rescue)
+            timer.add_chore("partition_maker", _PARTITIONS_CRON, self._make_partitions)
+            timer.start()
+            self._timer = timer
+            _LOGGER.info("this scheduler holds the timer")
+        elif not is_ours:
+            await self._stop_timer()
+
+    async def _rescue(self) -> None:
+        await self._survive(self._chores.rescuer.run_once())
+
+    async def _make_partitions(self) -> None:
+        await self._survive(self._chores.partition_maker.run_once())
+
+    async def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            await timer.stop()
+
+    async def _shut_down(self) -> None:
+        await self._stop_timer()
+        await self._lock.release()

@@ -1,0 +1,90 @@
+"""The bar store: reading the newest closed bars, and importing many at once by COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, cast
+
+import psycopg
+from sqlalchemy import text
+
+from atf.market.bars import Bars, Series, Timeframe
+from atf.storage.database import Database
+
+_NEWEST: Final = text(
+    """
+    SELECT open_time, open, high, low, close, volume FROM market_bars
+    WHERE symbol = :symbol AND timeframe = :timeframe AND open_time <= :newest_open
+    ORDER BY open_time DESC LIMIT :count
+    """
+)
+_KNOWS: Final = text("SELECT EXISTS (SELECT FROM market_bars WHERE symbol = :symbol AND timeframe = :timeframe)")
+# One index probe a symbol, instead of reading all the bars for their few names.
+_SYMBOLS: Final = text(
+    """
+    WITH RECURSIVE names AS (
+        SELECT min(symbol) AS symbol FROM market_bars
+        UNION ALL
+        SELECT (SELECT min(symbol) FROM market_bars b WHERE b.symbol > n.symbol) FROM names n
+        WHERE n.symbol IS NOT NULL)
+    SELECT symbol FROM names WHERE symbol IS NOT NULL LIMIT 1000
+    """
+)
+_MERGE: Final = """
+    INSERT INTO market_bars SELECT * FROM incoming
+    ON CONFLICT (symbol, timeframe, open_time) DO UPDATE
+    SET open = EXCLUDED.open, high = EXCLUDED.high, low = EXCLUDED.low, close = EXCLUDED.close,
+        volume = EXCLUDED.volume
+"""
+
+
+class PostgresBarStore:
+    """Bars in the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+        """Return the newest ``count`` bars that are closed at ``until``, oldest first."""
+        values = {
+            "symbol": series.symbol,
+            "timeframe": series.timeframe,
+            "newest_open": until - series.timeframe.length,
+            "count": count,
+        }
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(_NEWEST, values)).all()
+        return Bars.from_rows([tuple(row) for row in rows])
+
+    async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
+        """Return whether any bar of the series is stored."""
+        async with self._database.transaction() as connection:
+            found = await connection.execute(_KNOWS, {"symbol": symbol, "timeframe": timeframe})
+            return bool(found.scalar_one())
+
+    async def symbols(self) -> Sequence[str]:
+        """Return the symbols of which bars are stored, in order, at most 1,000."""
+        async with self._database.transaction() as connection:
+            return list((await connection.execute(_SYMBOLS)).scalars())
+
+    async def store(self, series: Series, bars: Bars) -> None:
+        """Store bars in one transaction; a bar that is stored already is replaced."""
+        async with self._database.transaction() as connection:
+            raw = (await connection.get_raw_connection()).driver_connection
+            async with cast("psycopg.AsyncConnection", raw).cursor() as cursor:
+                await cursor.execute("CREATE TEMP TABLE incoming (LIKE market_bars) ON COMMIT DROP")
+                async with cursor.copy("COPY incoming FROM STDIN") as copy:
+                    for i in range(len(bars)):
+                        await copy.write_row(
+                            (
+                                series.symbol,
+                                series.timeframe,
+                                bars.time_at(i),
+                                *(
+                                    float(bars.column(name)[i])
+                                    for name in ("open", "high", "low", "close", "volume")
+                                ),
+                            )
+                        )
+                await cursor.execute(_MERGE)

@@ -1,0 +1,93 @@
+"""LISTEN on a connection of its own that reconnects; a lost notification is made good by a poll elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Iterable
+from typing import Final
+
+import psycopg
+
+from atf.errors import ConfigurationError
+
+_LOGGER = logging.getLogger(__name__)
+_RECONNECT_SECONDS: Final = 0.5
+_PROBE_SECONDS: Final = 5.0
+
+
+class Listener:
+    """Wakes whoever waits when one of its channels is notified, and after every reconnect.
+
+    A reconnect counts as a notification because what was sent meanwhile is lost.
+    """
+
+    def __init__(self, direct_url: str, channels: Iterable[str]) -> None:
+        self._url = direct_url
+        self._channels = tuple(channels)
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen in the background."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen_forever(), name="listener")
+
+    async def stop(self) -> None:
+        """Stop listening; harmless when repeated or never started."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def wake(self) -> None:
+        """Wake the waiter as a notification would."""
+        self._woken.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until notified or until the time is over; return whether it was a notification."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+    async def _listen_forever(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except psycopg.Error as exc:
+                _LOGGER.warning("listening for notifications failed, trying again: %s", exc)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _listen(self) -> None:
+        connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=10)
+        async with connection:
+            for channel in self._channels:
+                await connection.execute(f'LISTEN "{channel}"')
+            self._woken.set()
+            async for _ in connection.notifies():
+                self._woken.set()
+
+
+async def require_notifications(direct_url: str) -> None:
+    """Prove that a notification arrives; behind a transaction pooler it does not.
+
+    Errors: ConfigurationError that names ATF_DATABASE_DIRECT_URL.
+    """
+    channel = f"atf_probe_{uuid.uuid4().hex}"
+    connection = await psycopg.AsyncConnection.connect(direct_url, autocommit=True, connect_timeout=10)
+    async with connection:
+        await connection.execute(f'LISTEN "{channel}"')
+        await connection.execute("SELECT pg_notify(%s, '')", [channel])
+        async for _ in connection.notifies(timeout=_PROBE_SECONDS, stop_after=1):
+            return
+    raise ConfigurationError(
+        "ATF_DATABASE_DIRECT_URL: notifications do not arrive on this connection, as behind a pooler in "
+        "transaction mode; set it to a URL that reaches PostgreSQL itself"
+    )

@@ -1,0 +1,175 @@
+"""The outbox and the inbox as SQL: stored in somebody's transaction, claimed with a lease, settled fenced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from atf.jobs.run import WorkerId
+from atf.notifications.background_service import Settled
+from atf.notifications.message import Delivery, DeliveryRecord, DeliveryStatus, OutgoingMessage, Priority
+from atf.storage.database import Database
+from atf.storage.runs_repository import storable_text
+
+_ADD: Final = text(
+    """
+    WITH given AS (
+        SELECT * FROM unnest(
+            CAST(:user_ids AS int[]), CAST(:types AS text[]), CAST(:priorities AS text[]),
+            CAST(:titles AS text[]), CAST(:bodies AS text[]), CAST(:payloads AS text[]), CAST(:keys AS text[])
+        ) AS g(user_id, notification_type, priority, title, body, payload, dedup_key)),
+    stored AS (
+        INSERT INTO msg_messages (user_id, notification_type, priority, title, body, payload, dedup_key)
+        SELECT user_id, notification_type, priority, title, body, CAST(payload AS jsonb), dedup_key FROM given
+        ON CONFLICT (dedup_key) DO NOTHING RETURNING id, dedup_key),
+    delivered AS (
+        INSERT INTO msg_deliveries (message_id, channel, dedup_key)
+        SELECT s.id, c.channel, c.delivery_key FROM stored s
+        JOIN unnest(CAST(:delivery_of AS text[]), CAST(:channels AS text[]), CAST(:delivery_keys AS text[]))
+             AS c(dedup_key, channel, delivery_key) ON c.dedup_key = s.dedup_key
+        RETURNING 1)
+    SELECT (SELECT count(*) FROM stored) AS messages, (SELECT count(*) FROM delivered) AS deliveries
+    """
+)
+_CLAIM: Final = text(
+    """
+    WITH live AS (
+        SELECT 1 FROM workers WHERE worker_id = :sender_id AND lease_expires_at > now() FOR KEY SHARE),
+    claimed AS (
+        UPDATE msg_deliveries SET status = 'SENDING', sender_id = :sender_id, attempts = attempts + 1
+        WHERE id = ANY(ARRAY(
+            SELECT id FROM msg_deliveries
+            WHERE status = 'PENDING' AND next_attempt_at <= now() AND channel = ANY(CAST(:channels AS text[]))
+              AND EXISTS (SELECT FROM live)
+            ORDER BY next_attempt_at, id LIMIT :limit FOR UPDATE SKIP LOCKED))
+        RETURNING id, message_id, channel, attempts, dedup_key)
+    SELECT c.id, c.message_id, m.user_id, c.channel, c.attempts, c.dedup_key, m.notification_type,
+           m.title, m.body, m.payload, m.created_at
+    FROM claimed c JOIN msg_messages m ON m.id = c.message_id ORDER BY c.id
+    """
+)
+_SETTLE: Final = text(
+    """
+    UPDATE msg_deliveries d
+    SET status = k.status, provider_message_id = k.provider_message_id, error = k.error, sender_id = NULL,
+        sent_at = CASE WHEN k.status = 'SENT' THEN now() END,
+        next_attempt_at = now() + make_interval(secs => k.retry_seconds)
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:attempts AS int[]), CAST(:statuses AS text[]),
+                CAST(:provider_ids AS text[]), CAST(:errors AS text[]), CAST(:retry_seconds AS float8[]))
+         AS k(id, attempts, status, provider_message_id, error, retry_seconds)
+    WHERE d.id = k.id AND d.sender_id = :sender_id AND d.attempts = k.attempts
+      AND (d.status || '') = 'SENDING'
+    """
+)
+_RELEASE_HELD: Final = text(
+    """
+    UPDATE msg_deliveries SET status = 'PENDING', sender_id = NULL, next_attempt_at = now()
+    WHERE status = 'SENDING' AND sender_id = :sender_id
+    """
+)
+_PUT_IN_INBOX: Final = text(
+    """
+    INSERT INTO msg_inbox (user_id, message_id, dedup_key) VALUES (:user_id, :message_id, :dedup_key)
+    ON CONFLICT (dedup_key) DO NOTHING
+    """
+)
+_LIST: Final = text(
+    """
+    SELECT m.message_id, m.user_id, m.notification_type, m.priority, m.title, m.body, d.channel, d.status,
+           d.attempts, d.dedup_key, d.error, d.created_at, d.sent_at
+    FROM msg_deliveries d JOIN msg_messages m ON m.id = d.message_id
+    WHERE m.user_id = :user_id AND (CAST(:status AS text) IS NULL OR d.status = :status)
+      AND (CAST(:channel AS text) IS NULL OR d.channel = :channel)
+    ORDER BY d.id DESC LIMIT :limit
+    """
+)
+
+
+class PostgresOutbox:
+    """Messages and deliveries."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, messages: Sequence[OutgoingMessage]) -> int:
+        """Store messages with their deliveries; return how many were new."""
+        async with self._database.transaction() as connection:
+            return await add_messages(connection, messages)
+
+    async def claim(self, sender_id: WorkerId, channels: Sequence[str], limit: int) -> Sequence[Delivery]:
+        """Take due deliveries in one statement, if the sender's lease is alive."""
+        values = {"sender_id": sender_id, "channels": list(channels), "limit": limit}
+        async with self._database.transaction() as connection:
+            return [Delivery(**row._mapping) for row in await connection.execute(_CLAIM, values)]
+
+    async def settle(self, sender_id: WorkerId, settled: Sequence[Settled]) -> None:
+        """Record how tries ended; what was taken away meanwhile is left alone."""
+        values = {
+            "sender_id": sender_id,
+            "ids": [one.delivery.id for one in settled],
+            "attempts": [one.delivery.attempts for one in settled],
+            "statuses": [str(one.status) for one in settled],
+            "provider_ids": [one.provider_message_id for one in settled],
+            "errors": [None if one.error is None else storable_text(one.error) for one in settled],
+            "retry_seconds": [one.retry_in.total_seconds() for one in settled],
+        }
+        async with self._database.transaction() as connection:
+            await connection.execute(_SETTLE, values)
+
+    async def release_held(self, sender_id: WorkerId) -> int:
+        """Return everything this sender still holds to PENDING."""
+        async with self._database.transaction() as connection:
+            return (await connection.execute(_RELEASE_HELD, {"sender_id": sender_id})).rowcount
+
+    async def put_in_inbox(self, delivery: Delivery) -> None:
+        """Show a delivery in its user's inbox, once however often it is sent."""
+        values = {
+            "user_id": delivery.user_id,
+            "message_id": delivery.message_id,
+            "dedup_key": delivery.dedup_key,
+        }
+        async with self._database.transaction() as connection:
+            await connection.execute(_PUT_IN_INBOX, values)
+
+    async def list_deliveries(
+        self, user_id: int, *, status: DeliveryStatus | None, channel: str | None, limit: int
+    ) -> list[DeliveryRecord]:
+        """Return a user's deliveries, newest first."""
+        values = {"user_id": user_id, "status": status, "channel": channel, "limit": limit}
+        async with self._database.transaction() as connection:
+            return [_record(row) for row in await connection.execute(_LIST, values)]
+
+
+async def add_messages(connection: AsyncConnection, messages: Sequence[OutgoingMessage]) -> int:
+    """Store messages and their deliveries within somebody's transaction; return how many were new.
+
+    A message whose key is stored already is left as it is, deliveries included.
+    """
+    if not messages:
+        return 0
+    pairs = [(message, channel) for message in messages for channel in message.channels]
+    values = {
+        "user_ids": [message.user_id for message in messages],
+        "types": [message.notification_type for message in messages],
+        "priorities": [str(message.priority) for message in messages],
+        "titles": [message.title for message in messages],
+        "bodies": [message.body for message in messages],
+        "payloads": [json.dumps(message.payload) for message in messages],
+        "keys": [message.dedup_key for message in messages],
+        "delivery_of": [message.dedup_key for message, _ in pairs],
+        "channels": [channel for _, channel in pairs],
+        "delivery_keys": [message.delivery_key(channel) for message, channel in pairs],
+    }
+    stored = (await connection.execute(_ADD, values)).one()
+    if stored.deliveries:
+        await connection.execute(text("SELECT pg_notify('atf_outbox', '')"))
+    return int(stored.messages)
+
+
+def _record(row: Row[Any]) -> DeliveryRecord:
+    fields = dict(row._mapping)
+    return DeliveryRecord(**{**fields, "priority": Priority(row.priority), "status": DeliveryStatus(row.status)})

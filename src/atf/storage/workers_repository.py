@@ -1,0 +1,105 @@
+"""Leases, and the rescue of what is held without one. The database's clock decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import text
+
+from atf.jobs.chores.rescuer import Rescued
+from atf.jobs.run import WorkerId
+from atf.storage.database import Database
+
+_REGISTER: Final = text(
+    """
+    INSERT INTO workers (worker_id, host, pid, types, lease_expires_at)
+    VALUES (:worker_id, :host, :pid, CAST(:types AS text[]), now() + CAST(:lease AS interval))
+    """
+)
+_RENEW: Final = text(
+    """
+    UPDATE workers SET lease_expires_at = now() + CAST(:lease AS interval)
+    WHERE worker_id = :worker_id AND lease_expires_at > now()
+    """
+)
+_REMOVE: Final = text("DELETE FROM workers WHERE worker_id = :worker_id")
+
+# A claim locks its worker's row FOR KEY SHARE, so a worker that is claiming at this moment is skipped here.
+_FORGET_DEAD: Final = text(
+    """
+    DELETE FROM workers WHERE worker_id = ANY(ARRAY(
+        SELECT worker_id FROM workers WHERE lease_expires_at <= now() FOR UPDATE SKIP LOCKED))
+    """
+)
+_RESCUE_RUNS: Final = text(
+    """
+    WITH orphans AS (
+        SELECT retention_class, scheduled_for, id FROM job_schedule_runs r
+        WHERE status = 'RUNNING' AND NOT EXISTS (SELECT FROM workers w WHERE w.worker_id = r.worker_id)
+        ORDER BY retention_class, scheduled_for, id
+        LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED)
+    UPDATE job_schedule_runs r
+    SET status = CASE WHEN r.attempt < r.max_attempts THEN 'PENDING' ELSE 'FAILED' END,
+        attempt = CASE WHEN r.attempt < r.max_attempts THEN r.attempt + 1 ELSE r.attempt END,
+        finished_at = CASE WHEN r.attempt < r.max_attempts THEN NULL ELSE now() END,
+        error = 'WorkerLost: ' || COALESCE(r.worker_id, 'the worker') || ' died in attempt ' || r.attempt,
+        worker_id = NULL,
+        available_at = now()
+    FROM orphans o
+    WHERE r.retention_class = o.retention_class AND r.scheduled_for = o.scheduled_for AND r.id = o.id
+    RETURNING r.status, r.retention_class
+    """
+)
+_RESCUE_DELIVERIES: Final = text(
+    """
+    UPDATE msg_deliveries SET status = 'PENDING', sender_id = NULL, next_attempt_at = now()
+    WHERE id = ANY(ARRAY(
+        SELECT id FROM msg_deliveries d
+        WHERE status = 'SENDING' AND NOT EXISTS (SELECT FROM workers w WHERE w.worker_id = d.sender_id)
+        LIMIT 10000 FOR UPDATE SKIP LOCKED))
+    """
+)
+
+
+class PostgresLeases:
+    """The workers table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(
+        self, worker_id: WorkerId, host: str, pid: int, types: Sequence[str], lease: timedelta
+    ) -> None:
+        """Write the row of a new holder."""
+        values = {"worker_id": worker_id, "host": host, "pid": pid, "types": list(types), "lease": lease}
+        async with self._database.transaction() as connection:
+            await connection.execute(_REGISTER, values)
+
+    async def renew(self, worker_id: WorkerId, lease: timedelta) -> bool:
+        """Extend the lease; return False if it is over or has been taken away."""
+        async with self._database.transaction() as connection:
+            result = await connection.execute(_RENEW, {"worker_id": worker_id, "lease": lease})
+        return result.rowcount == 1
+
+    async def remove(self, worker_id: WorkerId) -> None:
+        """Forget a holder."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_REMOVE, {"worker_id": worker_id})
+
+    async def rescue(self) -> Rescued:
+        """Re-queue what is held without a live lease, and forget the dead lease rows."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_FORGET_DEAD)
+        async with self._database.transaction() as connection:
+            runs = (await connection.execute(_RESCUE_RUNS)).all()
+            deliveries = (await connection.execute(_RESCUE_DELIVERIES)).rowcount
+            failed = sum(status == "FAILED" for status, _ in runs)
+            if runs:
+                await connection.execute(text("SELECT pg_notify('atf_runs', '')"))
+            if failed:
+                await connection.execute(text("SELECT pg_notify('atf_schedules', '')"))
+            if deliveries:
+                await connection.execute(text("SELECT pg_notify('atf_outbox', '')"))
+        return Rescued(len(runs) - failed, failed, deliveries)

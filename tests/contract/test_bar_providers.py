@@ -1,0 +1,167 @@
+"""What every BarProvider promises, checked against each of them.
+
+To add a provider: write a factory that makes it hold ``HELD`` and register it in ``FACTORIES``.
+"""
+
+import csv
+import gzip
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atf.adapters.providers.files import FilesBarProvider
+from atf.errors import NotFound
+from atf.market.bars import COLUMNS, Bars, Series, Timeframe
+from atf.market.data_manager import BarProvider
+
+HOURLY = Series("BTC/USDT", Timeframe.H1)
+DAILY = Series("AAPL", Timeframe.D1)
+FIRST = datetime(2024, 1, 2, tzinfo=UTC)
+NEVER_AGAIN = datetime(2100, 1, 1, tzinfo=UTC)
+GAP = 5  # the hour without a close and a volume
+
+
+def held(series: Series, count: int, missing: int | None) -> Bars:
+    rows = []
+    for i in range(count):
+        close, volume = (math.nan, math.nan) if i == missing else (100.25 + i, 1_000.0 + i)
+        rows.append((FIRST + i * series.timeframe.length, 100.0 + i, 101.0 + i, 99.5 + i, close, volume))
+    return Bars.from_rows(rows)
+
+
+HELD = {HOURLY: held(HOURLY, 24, missing=GAP), DAILY: held(DAILY, 7, missing=None)}
+
+Factory = Callable[[Path], AbstractAsyncContextManager[BarProvider]]
+
+
+def texts(bars: Bars) -> list[list[str]]:
+    """The bars as the rows of a file, a missing value as an empty cell."""
+    rows = [["timestamp", *COLUMNS]]
+    for i in range(len(bars)):
+        numbers = [float(bars.column(name)[i]) for name in COLUMNS]
+        rows.append([bars.time_at(i).isoformat(), *("" if math.isnan(n) else repr(n) for n in numbers)])
+    return rows
+
+
+def place(folder: Path, series: Series, ending: str) -> Path:
+    path = folder / series.timeframe / f"{series.symbol.replace('/', '_')}{ending}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@asynccontextmanager
+async def csv_files(folder: Path) -> AsyncIterator[BarProvider]:
+    for series, bars in HELD.items():
+        with place(folder, series, ".csv").open("w", newline="") as file:
+            csv.writer(file).writerows(texts(bars))
+    yield FilesBarProvider(folder)
+
+
+@asynccontextmanager
+async def gzip_files(folder: Path) -> AsyncIterator[BarProvider]:
+    for series, bars in HELD.items():
+        with gzip.open(place(folder, series, ".csv.gz"), "wt", newline="") as file:
+            csv.writer(file).writerows(texts(bars))
+    yield FilesBarProvider(folder)
+
+
+@asynccontextmanager
+async def parquet_files(folder: Path) -> AsyncIterator[BarProvider]:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for series, bars in HELD.items():
+        times = arrow.array(bars.open_time).cast(arrow.timestamp("ns", tz="UTC"))
+        columns = {name: arrow.array(bars.column(name), from_pandas=True) for name in COLUMNS}
+        parquet.write_table(arrow.table({"timestamp": times, **columns}), place(folder, series, ".parquet"))
+    yield FilesBarProvider(folder)
+
+
+FACTORIES: dict[str, Factory] = {
+    "files-csv": csv_files,
+    "files-csv.gz": gzip_files,
+    "files-parquet": parquet_files,
+}
+
+
+@pytest.fixture(params=list(FACTORIES))
+async def provider(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BarProvider]:
+    async with FACTORIES[request.param](tmp_path) as made:
+        yield made
+
+
+def close_of(series: Series, index: int) -> datetime:
+    """The instant at which a held bar closes."""
+    return HELD[series].time_at(index) + series.timeframe.length
+
+
+def same(one: Bars, other: Bars) -> bool:
+    return np.array_equal(one.open_time, other.open_time) and all(
+        np.array_equal(one.column(name), other.column(name), equal_nan=True) for name in COLUMNS
+    )
+
+
+async def test_all_bars_come_back_as_they_were_stored(provider: BarProvider) -> None:
+    for series, bars in HELD.items():
+        assert same(await provider.closed_bars(series, NEVER_AGAIN, len(bars)), bars)
+
+
+async def test_the_newest_bars_come_oldest_first(provider: BarProvider) -> None:
+    bars = await provider.closed_bars(HOURLY, NEVER_AGAIN, 4)
+    assert same(bars, HELD[HOURLY].last(4))
+    assert (np.diff(bars.open_time) > 0).all()
+
+
+async def test_the_newest_are_counted_from_until_and_not_from_the_end(provider: BarProvider) -> None:
+    bars = await provider.closed_bars(HOURLY, close_of(HOURLY, 9), 3)
+    assert same(bars, HELD[HOURLY][7:10])
+
+
+@pytest.mark.parametrize("series", [HOURLY, DAILY], ids=str)
+async def test_a_bar_is_given_from_the_instant_it_closes(provider: BarProvider, series: Series) -> None:
+    closes_at = close_of(series, 3)
+    assert len(await provider.closed_bars(series, closes_at, 99)) == 4
+    assert len(await provider.closed_bars(series, closes_at - timedelta(microseconds=1), 99)) == 3
+
+
+async def test_a_count_above_the_history_gives_all_of_it(provider: BarProvider) -> None:
+    assert same(await provider.closed_bars(DAILY, NEVER_AGAIN, 10_000), HELD[DAILY])
+
+
+async def test_until_before_the_history_gives_no_bars(provider: BarProvider) -> None:
+    for until in (FIRST - timedelta(days=3650), FIRST):
+        assert len(await provider.closed_bars(HOURLY, until, 5)) == 0
+
+
+async def test_missing_values_are_nan_and_disturb_no_other(provider: BarProvider) -> None:
+    bars = await provider.closed_bars(HOURLY, NEVER_AGAIN, 24)
+    for name, gaps in {"close": [GAP], "volume": [GAP], "open": [], "high": [], "low": []}.items():
+        assert np.flatnonzero(np.isnan(bars.column(name))).tolist() == gaps
+
+
+@pytest.mark.parametrize(
+    "series",
+    [Series("NONE", Timeframe.H1), Series("AAPL", Timeframe.H1), Series("../AAPL", Timeframe.D1)],
+    ids=["no such symbol", "no such timeframe", "not a symbol"],
+)
+async def test_an_unknown_series_is_not_found(provider: BarProvider, series: Series) -> None:
+    assert not await provider.knows(series.symbol, series.timeframe)
+    with pytest.raises(NotFound, match=series.symbol.replace(".", r"\.")):
+        await provider.closed_bars(series, NEVER_AGAIN, 5)
+
+
+async def test_knows_what_it_has(provider: BarProvider) -> None:
+    assert [await provider.knows(series.symbol, series.timeframe) for series in HELD] == [True, True]
+
+
+async def test_symbols_name_what_it_has(provider: BarProvider) -> None:
+    symbols = await provider.symbols()
+    assert {symbol.replace("_", "/") for symbol in symbols} == {"AAPL", "BTC/USDT"}
+
+
+async def test_it_has_a_name(provider: BarProvider) -> None:
+    assert provider.name
