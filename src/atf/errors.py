@@ -14,6 +14,23 @@ Adapters convert foreign exceptions into these with ``raise … from exc``; noth
     └── InvariantViolation   our books are wrong: stop and page the operator
 """
 
+import json
+from math import isfinite
+from typing import Final
+
+_LONGEST_SHOWN: Final = 100
+
+
+def shown(value: object) -> str:
+    """Return a value as its JSON reads, because that is what the user wrote; long ones are cut."""
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, TypeError, RecursionError):  # such as an integer of more digits than Python prints
+        return f"{type(value).__name__} that is too large to show"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
 
 class AtfError(Exception):
     """Base of all errors that ATF raises on purpose; its text is fit for a user."""

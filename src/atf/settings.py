@@ -28,7 +28,9 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """Settings with their defaults; each is the environment variable ``ATF_<NAME>`` in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="ATF_", populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ATF_", env_ignore_empty=True, populate_by_name=True, extra="ignore"
+    )
 
     home: Path = Field(default_factory=default_home)
     database_url: str | None = Field(

@@ -1,79 +1,148 @@
-"""A real PostgreSQL for every test: one server a test run, one fresh database a test.
+"""What integration tests put into the database and read from it, past the repositories that they test."""
 
-All processes of a run share the server through its reference count; the last one out stops it.
-"""
+from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from uuid import uuid4
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-import psycopg
 import pytest
+from sqlalchemy import Row, text
 
-from atf.storage import migrate
-from atf.storage.database import Database, plain_url
-from atf.storage.embedded import ClusterHandle, EmbeddedCluster
+from atf.jobs.run import WorkerId
+from atf.storage.database import Database
+from atf.storage.partitions import PostgresPartitions
+from atf.storage.workers_repository import PostgresLeases
 
-TEMPLATE = "template_atf"
-
-
-@pytest.fixture(scope="session")
-def cluster(testrun_uid: str) -> Iterator[ClusterHandle]:
-    # Not pytest's own temporary folder: it is closed to the account that PostgreSQL runs as under root.
-    home = Path(tempfile.gettempdir()) / f"atf-test-{testrun_uid[:12]}"
-    home.mkdir(exist_ok=True, mode=0o755)
-    handle = EmbeddedCluster(home, pg_user=None, pg_bindir=None, allow_nobody=True).acquire()
-    try:
-        _make_template(home, handle)
-        yield handle
-    finally:
-        if handle.release():
-            shutil.rmtree(home)
+OWNER = 1  # the user that the first migration makes
 
 
-def _make_template(home: Path, handle: ClusterHandle) -> None:
-    with (home / "template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with psycopg.connect(plain_url(handle.url("postgres")), autocommit=True) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [TEMPLATE])
-            if found.fetchone() is not None:
-                return
-            connection.execute(f"CREATE DATABASE {TEMPLATE}")
-        migrate.upgrade(handle.url(TEMPLATE))
+@dataclass
+class FakeMarketClock:
+    """Market time that stands where a test puts it."""
+
+    at: datetime
+    is_replay: bool = False
+
+    async def now(self) -> datetime:
+        return self.at
+
+    async def step(self) -> bool:
+        return False
+
+    def rings_at(self, instant: datetime, now: datetime) -> datetime | None:
+        return instant if instant <= now else None
+
+
+class Rows:
+    """Plain SQL on the test's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self, sql: str, **values: Any) -> Sequence[Row[Any]]:
+        """The rows of a query."""
+        async with self._database.transaction() as connection:
+            return (await connection.execute(text(sql), values)).all()
+
+    async def column(self, sql: str, **values: Any) -> list[Any]:
+        """The first column of a query."""
+        return [row[0] for row in await self.all(sql, **values)]
+
+    async def value(self, sql: str, **values: Any) -> Any:
+        """The one value of a query."""
+        (row,) = await self.all(sql, **values)
+        return row[0]
+
+    async def change(self, sql: str, **values: Any) -> int:
+        """Execute a statement; how many rows it touched."""
+        async with self._database.transaction() as connection:
+            return (await connection.execute(text(sql), values)).rowcount
+
+    async def worker(self, name: str = "worker-1", *, lease: timedelta = timedelta(minutes=1)) -> WorkerId:
+        """Register a holder of leases; a negative lease is over already."""
+        await PostgresLeases(self._database).register(WorkerId(name), "host", 1, ["alert"], lease)
+        return WorkerId(name)
+
+    async def expire(self, worker_id: WorkerId) -> None:
+        """End a lease as time would."""
+        await self.change(
+            "UPDATE workers SET lease_expires_at = now() - interval '1 second' WHERE worker_id = :worker_id",
+            worker_id=worker_id,
+        )
+
+    async def partitions(self, around: datetime | None = None) -> None:
+        """Make the leaves of the run table."""
+        await PostgresPartitions(self._database).ensure_ahead(around or datetime.now(UTC))
+
+    async def pending_runs(
+        self,
+        count: int,
+        *,
+        job_type: str = "alert",
+        retention_class: str = "alert",
+        priority: int = 0,
+        available_in: timedelta = timedelta(0),
+        max_attempts: int = 3,
+        first_job_id: int = 1,
+    ) -> None:
+        """Store due runs of ``count`` jobs that have no schedule."""
+        await self.partitions()
+        await self.change(
+            """
+            INSERT INTO job_schedule_runs (job_type, job_id, user_id, scheduled_for, retention_class, priority,
+                                           available_at, max_attempts, job_snapshot)
+            SELECT :job_type, n, 1, date_trunc('minute', now()), :retention_class, :priority,
+                   now() + CAST(:available_in AS interval), :max_attempts, '{"version": 1}'
+            FROM generate_series(CAST(:first AS bigint), CAST(:first AS bigint) + :count - 1) AS n
+            """,
+            job_type=job_type,
+            retention_class=retention_class,
+            priority=priority,
+            available_in=available_in,
+            max_attempts=max_attempts,
+            first=first_job_id,
+            count=count,
+        )
+
+    async def statuses(self) -> dict[str, int]:
+        """How many runs there are of each status."""
+        rows = await self.all("SELECT status, count(*) FROM job_schedule_runs GROUP BY status")
+        return {row[0]: row[1] for row in rows}
+
+    async def somebody_waits_for_a_lock(self) -> bool:
+        """Whether a session of this database is waiting for another one's lock."""
+        return bool(
+            await self.value(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        )
 
 
 @pytest.fixture
-def empty_database_url(cluster: ClusterHandle) -> Iterator[str]:
-    """A database without a schema."""
-    yield from _temporary_database(cluster, "template1")
+def rows(database: Database) -> Rows:
+    return Rows(database)
 
 
 @pytest.fixture
-def database_url(cluster: ClusterHandle) -> Iterator[str]:
-    """A database with the schema of this version."""
-    yield from _temporary_database(cluster, TEMPLATE)
+def market_clock() -> FakeMarketClock:
+    """The present minute, standing still."""
+    return FakeMarketClock(datetime.now(UTC).replace(second=0, microsecond=0))
 
 
-def _temporary_database(cluster: ClusterHandle, template: str) -> Iterator[str]:
-    name = f"test_{os.getpid()}_{uuid4().hex[:8]}"
-    admin = plain_url(cluster.url("postgres"))
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    try:
-        yield cluster.url(name)
-    finally:
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    await opened.close()
-    await asyncio.sleep(0)
+def eventually() -> Eventually:
+    """Wait until a condition in the database holds."""
+
+    async def wait(condition: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(10):
+            while not await condition():
+                await asyncio.sleep(0.005)
+
+    return wait

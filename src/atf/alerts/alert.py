@@ -12,7 +12,7 @@ from typing import Any, Final, NewType
 
 from atf.alerts.rearm import Limits, Rearm, RearmType
 from atf.alerts.schema_validator import AlertSchemaValidator
-from atf.errors import InvalidAlertRule, InvalidInput
+from atf.errors import InvalidAlertRule, InvalidInput, shown
 from atf.market.bars import Series, Timeframe
 from atf.rules.grammar import parse_rule
 from atf.rules.rule import Rule
@@ -112,14 +112,14 @@ def _limits(fields: Mapping[str, Any]) -> Limits:
 def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise InvalidAlertRule(
-            f"must be a time with its zone such as 2026-12-31T00:00:00Z, got {text!r}",
-            field="options.expires_at",
-        )
-    return instant.astimezone(UTC)
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidAlertRule(
+        f"must be a time with its zone such as 2026-12-31T00:00:00Z, got {shown(text)}",
+        field="options.expires_at",
+    )
 
 
 def _template(template: str) -> str:

@@ -105,7 +105,9 @@ def _values(operand: Measured, bars: Bars, indicators: IndicatorSession, first: 
         case IndicatorOperand(request, _, _):
             source = indicators.values(request, begin)[:count]
     values = np.full(len(bars) - first, np.nan)
-    values[len(values) - count :] = source * operand.multiplier
+    with np.errstate(over="ignore"):
+        scaled = source * operand.multiplier
+    values[len(values) - count :] = np.where(np.isfinite(scaled), scaled, np.nan)
     return values
 
 

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -75,6 +75,10 @@ class Outcome:
     def newest_run(self) -> ClaimedRun:
         """The run that tells the result; the alert's other runs are covered by it."""
         return max(self.runs, key=lambda run: run.key.scheduled_for)
+
+    def of_runs(self, ids: frozenset[int]) -> Outcome:
+        """Return this outcome for those of its runs that have these ids: no other may tell the result."""
+        return replace(self, runs=tuple(run for run in self.runs if run.key.id in ids))
 
     def messages(self) -> list[OutgoingMessage]:
         """Return one message for each trigger."""
@@ -238,14 +242,14 @@ class AlertEvaluator:
     async def _commit_once(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> None:
         async with self._store.commit() as commit:
             held = await commit.held(worker_id, [run for outcome in outcomes for run in outcome.runs])
-            ours = [o for o in outcomes if any(run.key.id in held for run in o.runs)]
+            ours = [mine for o in outcomes if (mine := o.of_runs(held)).runs]
             unchanged = await commit.unchanged([o.loaded for o in ours])
             valid = [o for o in ours if o.schedule_id in unchanged]
             await commit.states(valid)
             await commit.triggers(valid)
             await commit.outbox([message for o in valid for message in o.messages()])
-            await commit.runs([c for o in valid for c in o.completions() if c.run.key.id in held])
-        overtaken = [r for o in ours if o.schedule_id not in unchanged for r in o.runs if r.key.id in held]
+            await commit.runs([completion for o in valid for completion in o.completions()])
+        overtaken = [run for o in ours if o.schedule_id not in unchanged for run in o.runs]
         if overtaken:  # somebody else moved these alerts on; look again with what they left
             await self._queue.put_back(worker_id, overtaken, timedelta(0))
 
@@ -307,7 +311,8 @@ def _compiled(stored: StoredAlert, now: datetime) -> LoadedAlert:
     state = stored.state
     if state is None:
         _LOGGER.warning("alert_%d has no readable state: bars closed by now are history", stored.schedule_id)
-        return LoadedAlert(stored, alert, AlertState(rule_hash=alert.rule_hash), now)
+        newest_closed = now - alert.series.timeframe.length  # kept in the state, as the next run has another now
+        return LoadedAlert(stored, alert, AlertState(alert.rule_hash, last_bar=newest_closed), stored.created_at)
     if state.rule_hash != alert.rule_hash:
         state = renewed(state, alert.rule_hash)
     return LoadedAlert(stored, alert, state, stored.created_at)

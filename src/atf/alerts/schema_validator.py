@@ -6,16 +6,23 @@ Used when something is stored, never for every evaluation.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
-from typing import Any, cast
+from math import isfinite
+from typing import Any, Final, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from atf.errors import InvalidAlertRule
+from atf.errors import InvalidAlertRule, shown
+
+_MOST_DEPTH: Final = 200
+_LONGEST_TEXT: Final = 4000
+_LARGEST_NUMBER: Final = sys.float_info.max
+_LONGEST_PATH: Final = 100
 
 
 class AlertSchemaValidator:
@@ -26,12 +33,53 @@ class AlertSchemaValidator:
 
         Errors: InvalidAlertRule with the JSON path of the first thing that is wrong.
         """
-        errors = sorted(_validator(schema).iter_errors(document), key=lambda error: list(error.absolute_path))
+        if not isinstance(document, Mapping):
+            raise InvalidAlertRule(f"must be a JSON object, got {shown(document)}")
+        _require_storable(document, "", 0)
+        errors = sorted(_validator(schema).iter_errors(document), key=_telling_first)
         if errors:
             raise _refusal(errors[0])
-        if not isinstance(document, Mapping):
-            raise InvalidAlertRule(f"must be a JSON object, got {document!r}")
         return document
+
+
+def _telling_first(error: ValidationError) -> tuple[bool, list[str | int]]:
+    """A name that is not known explains the fields that came with it, so it is told before them."""
+    return error.validator != "enum", list(error.absolute_path)
+
+
+def _require_storable(node: object, path: str, depth: int) -> None:
+    """Refuse what JSON or the database cannot hold, before anything tries to compare, show or store it."""
+    if depth > _MOST_DEPTH:
+        raise InvalidAlertRule(f"nested more than {_MOST_DEPTH} deep", field=f"{path[:_LONGEST_PATH]}...")
+    match node:
+        case str():
+            _require_text(node, path)
+        case bool() | None:
+            pass
+        case int() if abs(node) <= _LARGEST_NUMBER:
+            pass
+        case float() if isfinite(node):
+            pass
+        case list():
+            for index, part in enumerate(node):
+                _require_storable(part, f"{path}[{index}]", depth + 1)
+        case Mapping():
+            for name, part in node.items():
+                _require_text(name, path)
+                _require_storable(part, f"{path}.{name}" if path else name, depth + 1)
+        case int() | float():
+            raise InvalidAlertRule(f"must be a finite number, got {shown(node)}", field=path)
+        case _:
+            raise InvalidAlertRule(f"is not JSON: {shown(node)}", field=path)
+
+
+def _require_text(text: object, path: str) -> None:
+    if not isinstance(text, str):
+        raise InvalidAlertRule(f"a field's name must be a text, got {shown(text)}", field=path)
+    if len(text) > _LONGEST_TEXT:
+        raise InvalidAlertRule(f"has more than {_LONGEST_TEXT} characters", field=path)
+    if "\0" in text or not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidAlertRule(f"has characters that cannot be stored: {shown(text)}", field=path)
 
 
 @cache
@@ -51,13 +99,13 @@ def _refusal(error: ValidationError) -> InvalidAlertRule:
         case "enum":
             allowed = [str(value) for value in wanted]
             return InvalidAlertRule(
-                f"{error.instance!r} is not one of {', '.join(allowed)}{_hint(error.instance, allowed)}",
+                f"{shown(error.instance)} is not one of {', '.join(allowed)}{_hint(error.instance, allowed)}",
                 field=path,
             )
         case "type":
-            return InvalidAlertRule(f"must be {_kind(error)}, got {error.instance!r}", field=path)
+            return InvalidAlertRule(f"must be {_kind(error)}, got {shown(error.instance)}", field=path)
         case "pattern":
-            return InvalidAlertRule(f"{error.instance!r} has characters that are not allowed", field=path)
+            return InvalidAlertRule(f"{shown(error.instance)} has characters that are not allowed", field=path)
         case _:
             return InvalidAlertRule(error.message, field=path)
 

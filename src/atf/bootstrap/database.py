@@ -6,13 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from atf.errors import AtfError
 from atf.settings import Settings
 from atf.storage import migrate
-from atf.storage.database import Database, DatabaseLimits
+from atf.storage.database import Database, DatabaseLimits, parse_url, plain_url
 from atf.storage.embedded import ClusterHandle, EmbeddedCluster
 
 _LOGGER = logging.getLogger(__name__)
@@ -37,6 +39,56 @@ def database_url(settings: Settings) -> Iterator[str]:
         return
     with embedded_cluster(settings).acquire() as handle:
         yield handle.url()
+
+
+@contextmanager
+def libpq_url(settings: Settings) -> Iterator[str]:
+    """Yield the URL as psql and pg_dump read it, password included."""
+    with database_url(settings) as url:
+        yield plain_url(url)
+
+
+def start_embedded(settings: Settings) -> None:
+    """Start ATF's own PostgreSQL and leave it running when this process ends."""
+    embedded_cluster(settings).acquire()
+
+
+def stop_embedded(settings: Settings, *, force: bool) -> bool:
+    """Stop ATF's own PostgreSQL; return whether it ran. Errors: Conflict if processes use it."""
+    return embedded_cluster(settings).stop(force=force)
+
+
+def migrate_database(settings: Settings) -> tuple[str | None, str]:
+    """Migrate the configured database; return its schema before and now."""
+    with database_url(settings) as url:
+        before = migrate.upgrade(url)
+    return before.current, before.head
+
+
+def psql_program(settings: Settings) -> str | None:
+    """Return the psql that belongs to ATF's own server; None for a database that ATF does not run.
+
+    The wheel's psql has no TLS, which a server elsewhere may require.
+    """
+    if settings.database_url is not None:
+        return None
+    with embedded_cluster(settings).acquire() as handle:
+        return str(handle.bindir / "psql")
+
+
+def describe_database(settings: Settings) -> dict[str, object]:
+    """Return what is known of the database; ATF's own is not started for it."""
+    if settings.database_url is not None:
+        version = migrate.schema_version(settings.database_url)
+        shown = parse_url(settings.database_url).render_as_string(hide_password=True)
+        return {"kind": "external", "running": True, "url": shown, **asdict(version)}
+    cluster = embedded_cluster(settings)
+    status = cluster.status()
+    fields = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(status).items()}
+    if not status.running:
+        return {"kind": "embedded", **fields}
+    with cluster.acquire() as handle:
+        return {"kind": "embedded", **fields, **asdict(migrate.schema_version(handle.url()))}
 
 
 @asynccontextmanager

@@ -1,0 +1,118 @@
+"""The ``atf`` command: one module a subject, imported only when it is the one that was asked for.
+
+Exit statuses: 0 done; 1 refused or failed, with one sentence on standard error; 2 the command line itself is
+wrong; 3 try again later, as the database or a provider cannot be reached now; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import typer
+
+from atf import __version__
+from atf.errors import AtfError, InvalidInput, TemporaryFailure
+
+EXIT_REFUSED: Final = 1
+EXIT_TRY_LATER: Final = 3
+EXIT_INTERRUPTED: Final = 130
+
+_EPILOG: Final = (
+    "Start with: atf demo   ·   Exit status: 0 done, 1 refused or failed, 2 wrong command line, 3 try again later"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A word after ``atf``: where it is implemented and what it is for."""
+
+    name: str
+    help: str
+    is_group: bool = True
+
+    def load(self) -> Any:
+        """Import the subject's module and return its sub-app, or its command."""
+        module = importlib.import_module(f"atf.cli.{self.name}")
+        return module.app if self.is_group else getattr(module, self.name)
+
+
+SUBJECTS: Final = (
+    Subject("demo", "Replay real prices through the whole pipeline and watch.", is_group=False),
+    Subject("alerts", "Add, list, show, pause, resume and delete alerts."),
+    Subject("schedules", "List and show schedules."),
+    Subject("runs", "List and show runs."),
+    Subject("notifications", "List deliveries; run the notification service."),
+    Subject("cron", "Say when a cron expression runs."),
+    Subject("scheduler", "Run the scheduler."),
+    Subject("worker", "Run a worker."),
+    Subject("db", "Start, stop, migrate and look into the database."),
+)
+
+
+def run() -> None:
+    """Run the command line and leave with its exit status; a user's mistake is one sentence, no traceback."""
+    try:
+        _build(sys.argv[1:])()
+    except InvalidInput as exc:
+        _leave(str(exc), EXIT_REFUSED)
+    except TemporaryFailure as exc:
+        _leave(str(exc), EXIT_TRY_LATER)
+    except AtfError as exc:
+        _leave(str(exc), EXIT_REFUSED)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _leave(sentence: str, status: int) -> None:
+    sys.stderr.write(f"atf: {sentence}\n")
+    sys.exit(status)
+
+
+def _build(arguments: list[str]) -> typer.Typer:
+    """Return the command line with the wanted subject loaded and the others as their help alone."""
+    app = typer.Typer(
+        name="atf",
+        help="ATF, the Advanced Trading Framework: a trader's background work on the trader's own machine.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    completing = "_ATF_COMPLETE" in os.environ
+    for subject in SUBJECTS:
+        _add(app, subject, is_loaded=completing or subject.name == wanted)
+    return app
+
+
+def _add(app: typer.Typer, subject: Subject, *, is_loaded: bool) -> None:
+    if subject.is_group:
+        sub_app = subject.load() if is_loaded else typer.Typer()
+        app.add_typer(sub_app, name=subject.name, help=subject.help, no_args_is_help=True)
+    else:
+        command: Callable[..., None] = subject.load() if is_loaded else _unloaded
+        app.command(subject.name, help=None if is_loaded else subject.help)(command)
+
+
+def _unloaded() -> None:
+    raise AssertionError("a subject that is run is loaded first")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"atf {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass

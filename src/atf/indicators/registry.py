@@ -5,15 +5,13 @@ Pure, and without TA-Lib, so that names can be checked where nothing is computed
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
 
-from atf.errors import InvalidInput
+from atf.errors import InvalidInput, shown
 from atf.market.bars import COLUMNS
 
 ParameterValue = int | float | str
@@ -66,7 +64,7 @@ class IntegerParameter:
         """
         if type(value) is int and self.low <= value <= self.high:
             return value
-        raise InvalidInput(f"must be an integer from {self.low} to {self.high}, got {_shown(value)}", field=field)
+        raise InvalidInput(f"must be an integer from {self.low} to {self.high}, got {shown(value)}", field=field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class NumberParameter:
         if isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high:
             return float(value)
         raise InvalidInput(
-            f"must be a number from {self.low:g} to {self.high:g}, got {_shown(value)}", field=field
+            f"must be a number from {self.low:g} to {self.high:g}, got {shown(value)}", field=field
         )
 
 
@@ -104,7 +102,7 @@ class SourceParameter:
         """
         if isinstance(value, str) and value in COLUMNS:
             return value
-        raise InvalidInput(f"must be one of {', '.join(COLUMNS)}, got {_shown(value)}", field=field)
+        raise InvalidInput(f"must be one of {', '.join(COLUMNS)}, got {shown(value)}", field=field)
 
 
 Parameter = IntegerParameter | NumberParameter | SourceParameter
@@ -227,7 +225,7 @@ def resolve(name: str, params: object, output: object = None, *, field: str = ""
     indicator = _find(name, _join(field, "indicator"))
     params_field = _join(field, "params")
     if not isinstance(params, Mapping):
-        raise InvalidInput(f"must be an object, got {_shown(params)}", field=params_field)
+        raise InvalidInput(f"must be an object, got {shown(params)}", field=params_field)
     _reject_unknown(indicator, params, params_field)
     checked = tuple(
         (known.name, known.check(params.get(known.name, known.default), _join(params_field, known.name)))
@@ -276,10 +274,3 @@ def _output(indicator: Indicator, output: object, field: str) -> str:
 
 def _join(field: str, part: str) -> str:
     return f"{field}.{part}" if field else part
-
-
-def _shown(value: object) -> str:
-    """Return the value as its JSON reads, because that is what the user wrote."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return json.dumps(value, default=str)

@@ -92,7 +92,9 @@ class Lease:
             while not work.done():
                 if self.is_over:
                     raise LeaseLost(f"the lease of {self._worker_id} was not renewed in time")
-                await asyncio.wait({work}, timeout=self.seconds_left)
+                # The renewer ends when the lease is lost, which then is known before the deadline.
+                watched = {work} if self._renewer is None else {work, self._renewer}
+                await asyncio.wait(watched, timeout=self.seconds_left, return_when=asyncio.FIRST_COMPLETED)
             return work.result()
         finally:
             work.cancel()

@@ -65,6 +65,7 @@ class ReplayPosition:
     """Where a replay stands."""
 
     timeframe: Timeframe
+    begins_at: datetime
     now_at: datetime
     ends_at: datetime
     step: int

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Final
 
-from atf.errors import InvalidInput
+from atf.errors import InvalidInput, shown
 from atf.indicators import registry
 from atf.market.bars import COLUMNS
 from atf.rules.operands import ColumnOperand, Constant, IndicatorOperand, Measured, Operand
@@ -38,7 +38,7 @@ def _group(fields: Mapping[str, Any], path: str, depth: int) -> Rule:
     _only(fields, frozenset({"operator", "conditions"}), path)
     operator = fields.get("operator")
     if operator not in _GROUPS:
-        raise InvalidInput(f"must be one of and, or, not; got {operator!r}", field=f"{path}.operator")
+        raise InvalidInput(f"must be one of and, or, not; got {shown(operator)}", field=f"{path}.operator")
     conditions = fields.get("conditions")
     where = f"{path}.conditions"
     if not isinstance(conditions, list) or not conditions:
@@ -63,7 +63,9 @@ def _comparator(found: object, path: str) -> Comparator:
     if isinstance(found, str) and found in list(Comparator):
         return Comparator(found)
     allowed = " ".join(Comparator)
-    raise InvalidInput(f"unknown operator {found!r}; allowed: {allowed} and or not", field=f"{path}.operator")
+    raise InvalidInput(
+        f"unknown operator {shown(found)}; allowed: {allowed} and or not", field=f"{path}.operator"
+    )
 
 
 def _level(fields: Mapping[str, Any], path: str) -> Operand:
@@ -78,7 +80,7 @@ def _level(fields: Mapping[str, Any], path: str) -> Operand:
 def _measured(fields: Mapping[str, Any], path: str) -> Measured:
     name = fields.get("indicator")
     if not isinstance(name, str):
-        raise InvalidInput(f"must be a name, got {name!r}", field=f"{path}.indicator")
+        raise InvalidInput(f"must be a name, got {shown(name)}", field=f"{path}.indicator")
     offset, multiplier = _offset(fields, path), _multiplier(fields, path)
     if name in _COLUMN_OF:
         for field in ("params", "output"):
@@ -102,7 +104,8 @@ def _offset(fields: Mapping[str, Any], path: str) -> int:
     offset = fields.get("offset", 0)
     if isinstance(offset, bool) or not isinstance(offset, int) or not 0 <= offset <= _MOST_OFFSET:
         raise InvalidInput(
-            f"must be a whole number of bars from 0 to {_MOST_OFFSET}, got {offset!r}", field=f"{path}.offset"
+            f"must be a whole number of bars from 0 to {_MOST_OFFSET}, got {shown(offset)}",
+            field=f"{path}.offset",
         )
     return offset
 
@@ -113,19 +116,19 @@ def _multiplier(fields: Mapping[str, Any], path: str) -> float:
 
 def _number(found: object, where: str, message: str) -> float:
     if isinstance(found, bool) or not isinstance(found, int | float):
-        raise InvalidInput(f"{message}, got {found!r}", field=where)
+        raise InvalidInput(f"{message}, got {shown(found)}", field=where)
     try:
         number = float(found)
     except OverflowError:
         number = float("inf")
     if not isfinite(number):
-        raise InvalidInput(f"{message}, got {found!r}", field=where)
+        raise InvalidInput(f"{message}, got {shown(found)}", field=where)
     return number
 
 
 def _object(node: object, path: str) -> Mapping[str, Any]:
     if not isinstance(node, Mapping):
-        raise InvalidInput(f"must be an object, got {node!r}", field=path)
+        raise InvalidInput(f"must be an object, got {shown(node)}", field=path)
     return node
 
 

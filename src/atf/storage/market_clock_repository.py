@@ -12,7 +12,7 @@ from atf.market.bars import Timeframe
 from atf.market.market_clock import ReplayPosition
 from atf.storage.database import Database
 
-_POSITION: Final = text("SELECT timeframe, now_at, ends_at, step FROM market_clock")
+_POSITION: Final = text("SELECT timeframe, begins_at, now_at, ends_at, step FROM market_clock")
 _LOCK: Final = text("SELECT timeframe FROM market_clock WHERE now_at < ends_at FOR UPDATE")
 _STEP: Final = text(
     """
@@ -28,7 +28,7 @@ _STEP: Final = text(
     """
 )
 _BEGIN: Final = text(
-    "INSERT INTO market_clock (timeframe, now_at, ends_at) VALUES (:timeframe, :now_at, :ends_at)"
+    "INSERT INTO market_clock (timeframe, begins_at, now_at, ends_at) VALUES (:timeframe, :at, :at, :at)"
 )
 
 
@@ -42,7 +42,7 @@ class PostgresMarketClock:
         """Return where the replay stands, None if this database has none."""
         async with self._database.transaction() as connection:
             row = (await connection.execute(_POSITION)).first()
-        return None if row is None else ReplayPosition(Timeframe(row[0]), row[1], row[2], row[3])
+        return None if row is None else ReplayPosition(Timeframe(row[0]), *row[1:])
 
     async def position(self) -> ReplayPosition:
         """Return where the replay stands."""
@@ -51,11 +51,16 @@ class PostgresMarketClock:
             raise ConfigurationError("the replay's market_clock row is gone: restart the services")
         return found
 
-    async def begin(self, timeframe: Timeframe, now_at: datetime, ends_at: datetime) -> None:
-        """Make this database's time that of a replay."""
-        values = {"timeframe": timeframe, "now_at": now_at, "ends_at": ends_at}
+    async def begin(self, timeframe: Timeframe, begins_at: datetime) -> None:
+        """Make this database's time that of a replay that stands still until ``run_until``."""
         async with self._database.transaction() as connection:
-            await connection.execute(_BEGIN, values)
+            await connection.execute(_BEGIN, {"timeframe": timeframe, "at": begins_at})
+
+    async def run_until(self, ends_at: datetime) -> None:
+        """Let the replay move on to ``ends_at``."""
+        async with self._database.transaction() as connection:
+            await connection.execute(text("UPDATE market_clock SET ends_at = :at"), {"at": ends_at})
+            await connection.execute(text("SELECT pg_notify('atf_schedules', '')"))
 
     async def step(self) -> bool:
         """Move to the close of the next stored session, if nothing is due, pending or running.

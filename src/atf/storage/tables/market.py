@@ -44,6 +44,7 @@ market_clock = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False, server_default="1"),
     Column("timeframe", Text, nullable=False),
+    instant("begins_at"),
     instant("now_at"),
     instant("ends_at"),
     Column("step", BigInteger, nullable=False, server_default="0"),

@@ -1,0 +1,56 @@
+"""``atf notifications``: what was told to whom, and the process that tells."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from atf.bootstrap.client import Client
+from atf.cli.client import with_client
+from atf.cli.output import JsonOption, LimitOption, UserOption, print_json, print_table
+from atf.lifecycle import run_process
+from atf.notifications.message import DeliveryRecord, DeliveryStatus
+from atf.settings import load_settings
+
+app = typer.Typer()
+
+
+@app.command("list")
+def list_deliveries(
+    status: Annotated[DeliveryStatus | None, typer.Option("--status", help="Only these deliveries.")] = None,
+    channel: Annotated[str | None, typer.Option("--channel", help="Only this channel.")] = None,
+    limit: LimitOption = 50,
+    user: UserOption = "owner",
+    as_json: JsonOption = False,
+) -> None:
+    """List deliveries, newest first: one a message and channel.
+
+    Example: atf notifications list --channel inbox --limit 5
+    """
+
+    async def work(client: Client) -> list[DeliveryRecord]:
+        return list(await client.deliveries(status=status, channel=channel, limit=limit))
+
+    deliveries = with_client(user, work)
+    if as_json:
+        print_json(deliveries)
+        return
+    columns = ("created", "channel", "status", "tries", "title", "text", "error")
+    rows = [(d.created_at, d.channel, d.status, d.attempts, d.title, d.body, d.error) for d in deliveries]
+    print_table("Deliveries", columns, rows)
+
+
+@app.command()
+def start() -> None:
+    """Run the notification service until it is stopped.
+
+    Example: atf notifications start
+    """
+    from atf.bootstrap.notifications import notifications_process
+
+    async def main() -> None:
+        async with notifications_process(load_settings()) as service:
+            await service.process_notifications()
+
+    run_process(main())

@@ -1,0 +1,129 @@
+"""The demo: real prices through the real scheduler, worker, evaluator, database and notification queue.
+
+It prepares a replay in a database of its own, starts the three processes, looks on until all is done, and
+says whether every stage was passed. Killed at any instant and started again, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from atf.bootstrap.demo import Replay, ReplayCounts, find_replay, open_counts, prepare_replay
+from atf.demo.dataset import load_dataset
+from atf.demo.demo_alerts import demo_alerts
+from atf.demo.summary import Summary, summarise
+from atf.demo.view import View
+from atf.errors import Conflict, TemporaryFailure
+from atf.market.bars import Timeframe
+from atf.services.supervisor.supervisor import ChildCommand, Supervisor
+from atf.settings import Settings
+
+ONCE_SESSIONS: Final = 500
+_LOOK_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """A replay and how many sessions it has."""
+
+    replay: Replay
+    sessions: int
+
+
+def plan_demo(*, sessions: int | None) -> DemoPlan:
+    """Return the plan for the newest ``sessions`` sessions of the data, None for all."""
+    bars = load_dataset()
+    days: list[datetime] = sorted({run.time_at(i) for run in bars.values() for i in range(len(run))})
+    replayed = days if sessions is None else days[-sessions:]
+    alerts = [alert for series in sorted(bars) for alert in demo_alerts(series.symbol)]
+    length = Timeframe.D1.length
+    return DemoPlan(Replay(bars, Timeframe.D1, replayed[0], replayed[-1] + length, alerts), len(replayed))
+
+
+async def run_demo(settings: Settings, plan: DemoPlan, view: View) -> Summary:
+    """Replay the plan and return its summary.
+
+    Errors: Conflict if a demo runs already; ChildGaveUp if a process cannot be kept alive.
+    """
+    home = settings.home
+    with _only_demo(home):
+        began = time.monotonic()
+        position = await find_replay(settings)
+        if position is None or position.is_finished or position.begins_at != plan.replay.begins_at:
+            view.say("preparing: a database of its own, five shares' prices, thirty alerts")
+            await prepare_replay(settings, plan.replay)
+        else:
+            view.say(f"going on at {position.now_at:%Y-%m-%d}, where the last demo was stopped")
+        counts = await _replay(settings, plan, view)
+        seconds = time.monotonic() - began
+        return summarise(counts, sessions=plan.sessions, alerts=len(plan.replay.alerts), seconds=seconds)
+
+
+async def _replay(settings: Settings, plan: DemoPlan, view: View) -> ReplayCounts:
+    async with open_counts(settings) as source:
+        supervisor = Supervisor(_children(settings), shutdown_timeout=timedelta(seconds=10))
+        await supervisor.start()
+        watching = asyncio.create_task(supervisor.watch())
+        try:
+            while True:
+                try:
+                    counts = await source.count()
+                except TemporaryFailure:  # the database was killed; whoever looks first starts it again
+                    counts = None
+                if counts is not None:
+                    view.update(counts, plan.sessions)
+                    if _is_done(counts):
+                        return counts
+                done, _ = await asyncio.wait({watching}, timeout=_LOOK_SECONDS)
+                if done:
+                    watching.result()
+        finally:
+            watching.cancel()
+            await asyncio.shield(supervisor.stop())
+
+
+def _is_done(counts: ReplayCounts) -> bool:
+    unfinished = {"PENDING", "RUNNING", "SENDING"}
+    return (
+        counts.now_at >= counts.ends_at
+        and not unfinished & set(counts.runs)
+        and not unfinished & set(counts.deliveries)
+    )
+
+
+def _children(settings: Settings) -> list[ChildCommand]:
+    environment = {
+        "ATF_HOME": str(settings.home),
+        "ATF_PG_ALLOW_NOBODY": "true",
+        "ATF_POLL_INTERVAL": "1",
+        "ATF_DATABASE_URL": "",
+        "SCHEDULER_DATABASE_URL": "",
+    }
+    commands = {
+        "notifications": ("notifications", "start"),
+        "worker": ("worker", "start"),
+        "scheduler": ("scheduler", "start"),
+    }
+    return [
+        ChildCommand(name, arguments, settings.home / f"{name}.log", environment)
+        for name, arguments in commands.items()
+    ]
+
+
+@contextmanager
+def _only_demo(home: Path) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"a demo runs already in {home}: stop it first") from None
+        yield

@@ -1,0 +1,86 @@
+"""What a replay has done so far, counted in one look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import text
+
+from atf.storage.database import Database
+
+_COUNTS: Final = text(
+    """
+    SELECT c.begins_at, c.now_at, c.ends_at, c.step,
+        (SELECT count(*) FROM market_bars b
+         WHERE b.timeframe = c.timeframe AND b.open_time >= c.begins_at AND b.open_time < c.now_at) AS bars,
+        (SELECT jsonb_object_agg(status, n) FROM (
+            SELECT status, count(*) AS n FROM job_schedule_runs GROUP BY status) r) AS runs,
+        (SELECT count(*) FROM alert_triggers) AS triggers,
+        (SELECT count(*) FROM msg_messages) AS messages,
+        (SELECT jsonb_object_agg(status, n) FROM (
+            SELECT status, count(*) AS n FROM msg_deliveries GROUP BY status) d) AS deliveries,
+        (SELECT count(*) FROM msg_inbox) AS inbox,
+        (SELECT COALESCE(array_agg(DISTINCT channel ORDER BY channel), '{}') FROM msg_deliveries) AS channels
+    FROM market_clock c
+    """
+)
+_NEWEST: Final = text(
+    """
+    SELECT t.bar_time, s.name, m.body FROM alert_triggers t
+    JOIN job_schedules s ON s.id = t.schedule_id JOIN msg_messages m ON m.dedup_key = t.dedup_key
+    ORDER BY t.id DESC LIMIT :limit
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewestTrigger:
+    """A trigger as the live view shows it."""
+
+    bar_time: datetime
+    name: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayCounts:
+    """Every stage of the pipeline, counted."""
+
+    begins_at: datetime
+    now_at: datetime
+    ends_at: datetime
+    step: int
+    bars: int
+    runs: Mapping[str, int]
+    triggers: int
+    messages: int
+    deliveries: Mapping[str, int]
+    inbox: int
+    channels: tuple[str, ...]
+    newest: tuple[NewestTrigger, ...]
+
+
+class PostgresReplayCounts:
+    """Counts the replay of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def count(self, *, newest: int = 8) -> ReplayCounts:
+        """Return the counts and the newest triggers."""
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(_COUNTS)).one()
+            triggers = (await connection.execute(_NEWEST, {"limit": newest})).all()
+        fields: dict[str, Any] = dict(row._mapping)
+        return ReplayCounts(
+            **{
+                **fields,
+                "runs": row.runs or {},
+                "deliveries": row.deliveries or {},
+                "channels": tuple(row.channels),
+                "newest": tuple(NewestTrigger(*trigger) for trigger in triggers),
+            }
+        )
