@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 LIFELINE_VARIABLE: Final = "ATF_LIFELINE_FD"
@@ -27,14 +27,22 @@ def run_process(main: Coroutine[Any, Any, None]) -> None:
 async def _run_until_stopped(main: Coroutine[Any, Any, None]) -> None:
     loop = asyncio.get_running_loop()
     task = loop.create_task(main, name="main")
+    is_stopping = False
+
+    def stop() -> None:
+        nonlocal is_stopping
+        if not is_stopping:  # a second cancellation would interrupt the cleaning up that the first one began
+            is_stopping = True
+            task.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    _watch_lifeline(loop, task)
+        loop.add_signal_handler(number, stop)
+    _watch_lifeline(loop, stop)
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
-def _watch_lifeline(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
     descriptor = os.environ.pop(LIFELINE_VARIABLE, None)
     if descriptor is None:
         return
@@ -43,6 +51,6 @@ def _watch_lifeline(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -
 
     def ended() -> None:
         loop.remove_reader(lifeline)
-        task.cancel()
+        stop()
 
     loop.add_reader(lifeline, ended)

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from atf.errors import ConfigurationError
+
+_DAY: Final = 86_400
+"""The longest duration that a setting may have; it also keeps infinity out."""
 
 
 def default_home() -> Path:
@@ -38,21 +42,22 @@ class Settings(BaseSettings):
     )
     database_direct_url: str | None = None
     database_pool_size: int = Field(default=5, ge=1, le=100)
-    database_statement_timeout_seconds: float = Field(default=30, gt=0)
-    database_lock_timeout_seconds: float = Field(default=10, gt=0)
+    database_statement_timeout_seconds: float = Field(default=30, gt=0, le=_DAY)
+    database_lock_timeout_seconds: float = Field(default=10, gt=0, le=_DAY)
     pg_user: str | None = None
     pg_bindir: Path | None = None
     pg_allow_nobody: bool = False
     data_files: Path | None = None
     poll_interval_seconds: float = Field(
-        default=5, gt=0, validation_alias=AliasChoices("ATF_POLL_INTERVAL", "SCHEDULER_POLL_INTERVAL")
+        default=5, gt=0, le=_DAY, validation_alias=AliasChoices("ATF_POLL_INTERVAL", "SCHEDULER_POLL_INTERVAL")
     )
-    worker_lease_seconds: float = Field(default=15, ge=1)
+    worker_lease_seconds: float = Field(default=15, ge=1, le=_DAY)
     worker_batch_size: int = Field(default=500, ge=1, le=10_000)
-    bars_patience_seconds: float = Field(default=2, gt=0)
+    bars_patience_seconds: float = Field(default=2, gt=0, le=_DAY)
     notification_timeout_seconds: float = Field(
         default=30,
         gt=0,
+        le=_DAY,
         validation_alias=AliasChoices("ATF_NOTIFICATION_TIMEOUT", "SCHEDULER_NOTIFICATION_TIMEOUT"),
     )
     notification_retries: int = Field(
@@ -74,6 +79,12 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as exc:
         first = exc.errors()[0]
-        name = str(first["loc"][0])
-        variable = name if name.isupper() else f"ATF_{name.upper()}"
+        variable = _variable(str(first["loc"][0]))
         raise ConfigurationError(f"{variable}: {first['msg']}, got {first['input']!r}") from exc
+
+
+def _variable(name: str) -> str:
+    """Return the environment variable behind a name in pydantic's report, which knows only the first alias."""
+    variable = name if name.isupper() else f"ATF_{name.upper()}"
+    alias = variable.replace("ATF_", "SCHEDULER_", 1)
+    return alias if variable not in os.environ and alias in os.environ else variable

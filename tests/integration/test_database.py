@@ -224,7 +224,7 @@ async def test_a_lock_that_others_keep_is_given_up_and_worth_another_try(
     impatient = Database(database_url, limits=DatabaseLimits(lock_timeout=timedelta(milliseconds=50)))
     async with database.transaction() as connection:
         await rename(connection, "owner", "other")
-        with pytest.raises(DatabaseUnavailable, match="locked by another transaction"):
+        with pytest.raises(DatabaseUnavailable, match="stays locked by another transaction"):
             async with impatient.transaction() as other:
                 await rename(other, "owner", "another")
     assert await answers(impatient)

@@ -6,12 +6,12 @@ Used when something is stored, never for every evaluation.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
-from math import isfinite
 from typing import Any, Final, cast
 
 from jsonschema import Draft202012Validator
@@ -23,6 +23,8 @@ _MOST_DEPTH: Final = 200
 _LONGEST_TEXT: Final = 4000
 _LARGEST_NUMBER: Final = sys.float_info.max
 _LONGEST_PATH: Final = 100
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""NUL, and halves of surrogate pairs."""
 
 
 class AlertSchemaValidator:
@@ -52,14 +54,6 @@ def _require_storable(node: object, path: str, depth: int) -> None:
     if depth > _MOST_DEPTH:
         raise InvalidAlertRule(f"nested more than {_MOST_DEPTH} deep", field=f"{path[:_LONGEST_PATH]}...")
     match node:
-        case str():
-            _require_text(node, path)
-        case bool() | None:
-            pass
-        case int() if abs(node) <= _LARGEST_NUMBER:
-            pass
-        case float() if isfinite(node):
-            pass
         case list():
             for index, part in enumerate(node):
                 _require_storable(part, f"{path}[{index}]", depth + 1)
@@ -67,10 +61,19 @@ def _require_storable(node: object, path: str, depth: int) -> None:
             for name, part in node.items():
                 _require_text(name, path)
                 _require_storable(part, f"{path}.{name}" if path else name, depth + 1)
+        case str():
+            _require_text(node, path)
         case int() | float():
-            raise InvalidAlertRule(f"must be a finite number, got {shown(node)}", field=path)
+            _require_finite(node, path)
+        case None:
+            pass
         case _:
             raise InvalidAlertRule(f"is not JSON: {shown(node)}", field=path)
+
+
+def _require_finite(number: float, path: str) -> None:
+    if not -_LARGEST_NUMBER <= number <= _LARGEST_NUMBER:
+        raise InvalidAlertRule(f"must be a finite number, got {shown(number)}", field=path)
 
 
 def _require_text(text: object, path: str) -> None:
@@ -78,7 +81,7 @@ def _require_text(text: object, path: str) -> None:
         raise InvalidAlertRule(f"a field's name must be a text, got {shown(text)}", field=path)
     if len(text) > _LONGEST_TEXT:
         raise InvalidAlertRule(f"has more than {_LONGEST_TEXT} characters", field=path)
-    if "\0" in text or not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if _UNSTORABLE.search(text):
         raise InvalidAlertRule(f"has characters that cannot be stored: {shown(text)}", field=path)
 
 

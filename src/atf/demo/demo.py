@@ -91,9 +91,11 @@ async def _replay(settings: Settings, plan: DemoPlan, view: View) -> ReplayCount
 
 
 def _is_done(counts: ReplayCounts) -> bool:
+    """The last session is reached before its runs are made: what is due counts as well as what is stored."""
     unfinished = {"PENDING", "RUNNING", "SENDING"}
     return (
         counts.now_at >= counts.ends_at
+        and not counts.is_due
         and not unfinished & set(counts.runs)
         and not unfinished & set(counts.deliveries)
     )

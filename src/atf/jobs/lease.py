@@ -92,9 +92,10 @@ class Lease:
             while not work.done():
                 if self.is_over:
                     raise LeaseLost(f"the lease of {self._worker_id} was not renewed in time")
-                # The renewer ends when the lease is lost, which then is known before the deadline.
-                watched = {work} if self._renewer is None else {work, self._renewer}
-                await asyncio.wait(watched, timeout=self.seconds_left, return_when=asyncio.FIRST_COMPLETED)
+                # The renewer ends when the lease has been taken away, which may be long before the deadline.
+                await asyncio.wait(
+                    {work, *self._renewing()}, timeout=self.seconds_left, return_when=asyncio.FIRST_COMPLETED
+                )
             return work.result()
         finally:
             work.cancel()
@@ -109,6 +110,9 @@ class Lease:
             with contextlib.suppress(AtfError):
                 await self._store.remove(worker_id)
 
+    def _renewing(self) -> set[asyncio.Task[None]]:
+        return set() if self._renewer is None or self._renewer.done() else {self._renewer}
+
     def _stop_renewing(self) -> None:
         if self._renewer is not None:
             self._renewer.cancel()
@@ -120,7 +124,7 @@ class Lease:
             sent_at = time.monotonic()
             try:
                 renewed = await self._store.renew(worker_id, self._length)
-            except AtfError as exc:
+            except (AtfError, OSError) as exc:
                 _LOGGER.warning("lease of %s not renewed: %s", worker_id, exc)
                 continue
             if not renewed:

@@ -1,6 +1,7 @@
 """BackgroundNotificationService: drains the outbox into the channels.
 
-At least once: a kill between a channel's acceptance and our commit sends again, with the same key.
+At least once: a kill between a channel's acceptance and our commit sends again, with the same key. Therefore
+each send is committed before the next one of its channel begins.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Channel(Protocol):
     """A way to reach a person."""
 
     name: str
+    is_idempotent: bool
+    """Whether sending a delivery twice shows it once; such a channel's sends are committed in groups."""
 
     async def send(self, delivery: Delivery) -> str | None:
         """Send and return the provider's id of the message, if it gives one.
@@ -75,6 +78,7 @@ class DeliveryPolicy:
     timeout: timedelta = timedelta(seconds=30)
     retries: int = 3
     batch_size: int = 100
+    settle_group: int = 20
     poll: timedelta = timedelta(seconds=1)
 
 
@@ -133,30 +137,56 @@ class BackgroundNotificationService:
         return bool(claimed)
 
     async def _deliver(self, sender_id: WorkerId, claimed: Sequence[Delivery]) -> None:
-        lanes = [[d for d in claimed if d.channel == name] for name in self._channels]
-        await asyncio.gather(*(self._deliver_in_order(sender_id, lane) for lane in lanes if lane))
+        lanes = [
+            self._deliver_in_order(sender_id, channel, [d for d in claimed if d.channel == channel.name])
+            for channel in self._channels.values()
+        ]
+        # Each lane comes to its end, whatever becomes of the others: what is under way must not be sent twice.
+        ended = await asyncio.gather(*lanes, return_exceptions=True)
+        for failure in filter(None, ended):
+            raise failure
 
-    async def _deliver_in_order(self, sender_id: WorkerId, lane: Sequence[Delivery]) -> None:
-        settled = [await self._try(delivery) for delivery in lane]
-        await pause_point("outbox.after_send")
-        await self._outbox.settle(sender_id, settled)
+    async def _deliver_in_order(self, sender_id: WorkerId, channel: Channel, lane: Sequence[Delivery]) -> None:
+        size = self._policy.settle_group if channel.is_idempotent else 1
+        for first in range(0, len(lane), size):
+            settled = [await self._try(channel, delivery) for delivery in lane[first : first + size]]
+            await pause_point("outbox.after_send")
+            await self._settle(sender_id, settled)
 
-    async def _try(self, delivery: Delivery) -> Settled:
+    async def _settle(self, sender_id: WorkerId, settled: Sequence[Settled]) -> None:
+        """Record how tries ended; a database that is away is asked again for as long as the lease lives.
+
+        Giving up would forget what was sent, and send it once more.
+        """
+        failures = 0
+        while True:
+            try:
+                return await self._outbox.settle(sender_id, settled)
+            except (TemporaryFailure, OSError) as exc:
+                failures += 1
+                _LOGGER.warning("%d tries of delivery not recorded, trying again: %s", len(settled), exc)
+                await asyncio.sleep(self._reconnect.delay(failures, self._jitter()).total_seconds())
+
+    async def _try(self, channel: Channel, delivery: Delivery) -> Settled:
         try:
             async with asyncio.timeout(self._policy.timeout.total_seconds()):
-                accepted = await self._channels[delivery.channel].send(delivery)
+                accepted = await channel.send(delivery)
         except PermanentFailure as exc:
             return Settled(delivery, DeliveryStatus.FAILED, error=str(exc))
         except TimeoutError:
             return self._failed(delivery, f"no answer within {self._policy.timeout.total_seconds():g} s")
-        except (TemporaryFailure, OSError) as exc:
-            return self._failed(delivery, str(exc))
+        except TemporaryFailure as exc:
+            return self._failed(delivery, str(exc), timedelta(seconds=exc.retry_after_seconds or 0))
+        except Exception as exc:
+            _LOGGER.exception("channel %s failed on delivery %d", channel.name, delivery.id)
+            return self._failed(delivery, f"{type(exc).__name__}: {exc}")
         return Settled(delivery, DeliveryStatus.SENT, provider_message_id=accepted)
 
-    def _failed(self, delivery: Delivery, error: str) -> Settled:
+    def _failed(self, delivery: Delivery, error: str, asked: timedelta = timedelta(0)) -> Settled:
+        """Return when to try again, not before the channel ``asked`` to, or that the tries are used up."""
         if delivery.attempts > self._policy.retries:
             return Settled(delivery, DeliveryStatus.DEAD, error=error)
-        wait = self._retry.delay(delivery.attempts, self._jitter())
+        wait = max(asked, self._retry.delay(delivery.attempts, self._jitter()))
         return Settled(delivery, DeliveryStatus.PENDING, error=error, retry_in=wait)
 
     async def _hand_back(self) -> None:

@@ -37,13 +37,15 @@ class SessionLock:
             await self._connection.execute("SELECT 1")
             return True
         connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=10)
-        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [self._key])
-        row = await cursor.fetchone()
-        if row is None or not row[0]:
-            await connection.close()
-            return False
-        self._connection = connection
-        return True
+        try:
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [self._key])
+            row = await cursor.fetchone()
+            if row is not None and row[0]:
+                self._connection = connection
+        finally:
+            if self._connection is None:
+                await connection.close()
+        return self._connection is not None
 
     async def release(self) -> None:
         """Give the lock back; harmless when it is not held."""

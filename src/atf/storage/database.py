@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from atf.errors import (
@@ -41,7 +43,7 @@ def parse_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as exc:
+    except (ArgumentError, ValueError) as exc:  # ValueError: the port is not a number
         raise ConfigurationError(
             "ATF_DATABASE_URL: not a database URL; write postgresql://user:password@host:5432/name"
         ) from exc
@@ -125,30 +127,56 @@ def database_errors() -> Iterator[None]:
         raise translate(exc.orig if isinstance(exc.orig, psycopg.Error) else None, str(exc.orig)) from exc
     except psycopg.Error as exc:
         raise translate(exc, str(exc)) from exc
+    except PoolTimeout as exc:
+        raise DatabaseUnavailable("all connections of this process are in use; none was free in time") from exc
     except UnicodeEncodeError as exc:
         raise UnstorableData(f"the text cannot be stored: {exc.reason}") from exc
+
+
+# The first two characters of an SQLSTATE are its class; a whole one goes before its class.
+_BY_SQLSTATE: Final[Mapping[str, tuple[type[AtfError], str]]] = {
+    "22": (UnstorableData, "the database refuses the data: {}"),
+    "23": (InvariantViolation, "the database refuses the statement: {}"),
+    "28": (ConfigurationError, "ATF_DATABASE_URL: the database refuses this user or password ({})"),
+    "3D000": (ConfigurationError, "ATF_DATABASE_URL: {}; create it with `createdb`"),
+    "40001": (TransactionConflict, "{}"),
+    "40P01": (TransactionConflict, "{}"),
+    "42": (InvariantViolation, "the database refuses the statement: {}"),
+    "42P01": (ConfigurationError, "the database lacks a table ({}): run `atf db migrate`"),
+    "53100": (DatabaseUnavailable, "the database's disk is full: free space there; nothing stored is lost"),
+    "54": (UnstorableData, "the database refuses the data: {}"),
+    "55P03": (DatabaseUnavailable, "what is needed stays locked by another transaction: {}"),
+    "57014": (DatabaseUnavailable, "a statement took too long or was cancelled: {}"),
+}
+
+# libpq gives no SQLSTATE to what goes wrong before a session exists.
+_BY_TEXT: Final[Mapping[re.Pattern[str], str]] = {
+    re.compile(
+        r'authentication failed|no password supplied|no pg_hba\.conf entry|role ".*" does not exist'
+    ): "28",
+    re.compile(r'database ".*" does not exist'): "3D000",
+}
+_WRONG_OPTION: Final = re.compile("invalid connection option|invalid URI query parameter")
 
 
 def translate(error: psycopg.Error | None, text: str) -> AtfError:
     """Return our error for one of the driver's, chosen by SQLSTATE.
 
-    40001 and 40P01 repeat the transaction, 22xxx and NUL bytes are the data's fault, 28xxx and 3D000 are
-    settings; everything that says nothing about the statement is a database that cannot be reached now.
+    40001 and 40P01 repeat the transaction at once. 22xxx, 54xxx (too long, too deep) and NUL bytes are the
+    data's fault. 28xxx, 3D000 and options that libpq does not know are settings. A statement or a wait for a
+    lock that the limits ended (57014, 55P03) is tried again with back-off and not at once, as whoever is slow
+    will be so a little longer; so is everything that says nothing about the statement.
     """
-    state = (error.sqlstate if error else None) or ""
     first_line = text.strip().splitlines()[0] if text.strip() else "no answer"
-    if state in ("40001", "40P01"):
-        return TransactionConflict(first_line)
-    if state.startswith("22") or (isinstance(error, psycopg.DataError) and not state):
-        return UnstorableData(f"the database refuses the data: {first_line}")
-    if state.startswith("28") or "password authentication failed" in text:
-        return ConfigurationError(f"ATF_DATABASE_URL: the database refuses this user or password ({first_line})")
-    if state == "3D000" or ("does not exist" in text and "database" in text and not state):
-        return ConfigurationError(f"ATF_DATABASE_URL: {first_line}; create it with `createdb`")
-    if state == "53100":
-        return DatabaseUnavailable("the database's disk is full: free space there; nothing stored is lost")
-    if state == "42P01":
-        return ConfigurationError(f"the database lacks a table ({first_line}): run `atf db migrate`")
-    if state[:2] in ("23", "42"):
-        return InvariantViolation(f"the database refuses the statement: {first_line}")
-    return DatabaseUnavailable(f"the database does not answer: {first_line}")
+    state = (error.sqlstate if error else None) or _state_by_text(text)
+    if not state and isinstance(error, psycopg.DataError):
+        state = "22"
+    if not state and _WRONG_OPTION.search(text):
+        return ConfigurationError(f"ATF_DATABASE_URL: {first_line}")
+    silent = (DatabaseUnavailable, "the database does not answer: {}")
+    kind, sentence = _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2]) or silent
+    return kind(sentence.format(first_line))
+
+
+def _state_by_text(text: str) -> str:
+    return next((state for pattern, state in _BY_TEXT.items() if pattern.search(text)), "")

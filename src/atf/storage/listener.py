@@ -12,6 +12,7 @@ from typing import Final
 import psycopg
 
 from atf.errors import ConfigurationError
+from atf.storage.database import database_errors
 
 _LOGGER = logging.getLogger(__name__)
 _RECONNECT_SECONDS: Final = 0.5
@@ -66,8 +67,7 @@ class Listener:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=10)
-        async with connection:
+        async with await _connect(self._url) as connection:
             for channel in self._channels:
                 await connection.execute(f'LISTEN "{channel}"')
             self._woken.set()
@@ -78,16 +78,23 @@ class Listener:
 async def require_notifications(direct_url: str) -> None:
     """Prove that a notification arrives; behind a transaction pooler it does not.
 
+    Another connection sends it: a pooler may run both statements of one in the same server session, which then
+    hears itself.
+
     Errors: ConfigurationError that names ATF_DATABASE_DIRECT_URL.
     """
     channel = f"atf_probe_{uuid.uuid4().hex}"
-    connection = await psycopg.AsyncConnection.connect(direct_url, autocommit=True, connect_timeout=10)
-    async with connection:
-        await connection.execute(f'LISTEN "{channel}"')
-        await connection.execute("SELECT pg_notify(%s, '')", [channel])
-        async for _ in connection.notifies(timeout=_PROBE_SECONDS, stop_after=1):
-            return
+    with database_errors():
+        async with await _connect(direct_url) as connection, await _connect(direct_url) as sender:
+            await connection.execute(f'LISTEN "{channel}"')
+            await sender.execute("SELECT pg_notify(%s, '')", [channel])
+            async for _ in connection.notifies(timeout=_PROBE_SECONDS, stop_after=1):
+                return
     raise ConfigurationError(
         "ATF_DATABASE_DIRECT_URL: notifications do not arrive on this connection, as behind a pooler in "
         "transaction mode; set it to a URL that reaches PostgreSQL itself"
     )
+
+
+async def _connect(direct_url: str) -> psycopg.AsyncConnection:
+    return await psycopg.AsyncConnection.connect(direct_url, autocommit=True, connect_timeout=10)

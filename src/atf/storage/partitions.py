@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -73,25 +73,32 @@ class PostgresPartitions:
         Returns how many are new.
         """
         async with self._database.transaction() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PARTITION_LOCK})
             ends_at = (await connection.execute(text("SELECT ends_at FROM market_clock"))).scalar()
             wanted = [
                 *partitions_between("alert", now - _BEHIND, now + _AHEAD),
                 *partitions_between("other", now - _BEHIND, now + _AHEAD),
                 *(partitions_between("replay", now - _BEHIND, ends_at) if ends_at else ()),
             ]
-            existing = await _existing(connection)
-            missing = [partition for partition in wanted if partition.table not in existing]
-            for partition in missing:
-                await _make(connection, partition)
-        return len(missing)
+            return await make_missing(connection, wanted)
 
 
-async def _existing(connection: AsyncConnection) -> set[str]:
+async def make_missing(connection: AsyncConnection, wanted: Sequence[Partition]) -> int:
+    """Make those of the leaves that do not exist, within somebody's transaction; return how many are new."""
+    if not await _missing(connection, wanted):
+        return 0
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PARTITION_LOCK})
+    missing = await _missing(connection, wanted)
+    for partition in missing:
+        await _make(connection, partition)
+    return len(missing)
+
+
+async def _missing(connection: AsyncConnection, wanted: Sequence[Partition]) -> list[Partition]:
     rows = await connection.execute(
         text("SELECT relid::regclass::text FROM pg_partition_tree('job_schedule_runs') WHERE isleaf")
     )
-    return {row[0] for row in rows}
+    existing = {row[0] for row in rows}
+    return [partition for partition in wanted if partition.table not in existing]
 
 
 async def _make(connection: AsyncConnection, partition: Partition) -> None:

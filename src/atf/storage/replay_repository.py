@@ -14,6 +14,7 @@ from atf.storage.database import Database
 _COUNTS: Final = text(
     """
     SELECT c.begins_at, c.now_at, c.ends_at, c.step,
+        EXISTS (SELECT FROM schedule_groups g WHERE g.next_fire_at <= c.now_at) AS is_due,
         (SELECT count(*) FROM market_bars b
          WHERE b.timeframe = c.timeframe AND b.open_time >= c.begins_at AND b.open_time < c.now_at) AS bars,
         (SELECT jsonb_object_agg(status, n) FROM (
@@ -53,6 +54,7 @@ class ReplayCounts:
     now_at: datetime
     ends_at: datetime
     step: int
+    is_due: bool
     bars: int
     runs: Mapping[str, int]
     triggers: int

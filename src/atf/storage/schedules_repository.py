@@ -15,6 +15,7 @@ from atf.schedules.schedule import Schedule, ScheduleCreate
 from atf.schedules.tick import Chunk, DueGroup, Firing
 from atf.storage import runs_repository
 from atf.storage.database import Database
+from atf.storage.partitions import Partition, make_missing, partitions_between
 
 _SCHEDULE: Final = """
     id, user_id, name, job_type, target, task_params, cron, timezone, enabled, priority, next_run_at,
@@ -119,7 +120,7 @@ _FIRE: Final = text(
         ON CONFLICT DO NOTHING RETURNING 1),
     moved AS (
         UPDATE job_schedules s SET next_run_at = :next_run_at FROM chunk
-        WHERE s.id = chunk.id AND chunk.fires)
+        WHERE s.id = chunk.id AND chunk.fires AND s.enabled AND s.deleted_at IS NULL)
     SELECT (SELECT count(*) FROM made) AS created, count(*) AS seen, max(id) AS last_id FROM chunk
     """
 )
@@ -214,12 +215,18 @@ class PostgresGroups:
         async with self._database.transaction() as connection:
             if (await connection.execute(_LOCK_GROUP, group)).first() is None:
                 return None
+            await make_missing(connection, self._leaves_of(firing.instant))
             made = await self._make_runs(connection, firing, after_schedule_id, limit)
             if made.seen == limit:
                 return Chunk(made.created, made.last_id)
             advanced = {"group_id": firing.group.group_id, "next_fire_at": firing.next_fire_at}
             await connection.execute(_ADVANCE, advanced)
             return Chunk(made.created, None)
+
+    def _leaves_of(self, instant: datetime) -> list[Partition]:
+        """The leaves that the runs of an instant go to: after a long outage nobody has made them ahead."""
+        classes = ("replay",) if self._is_replay else ("alert", "other")
+        return [leaf for name in classes for leaf in partitions_between(name, instant, instant)]
 
     async def _make_runs(self, connection: AsyncConnection, firing: Firing, after: int, limit: int) -> Row[Any]:
         values = {

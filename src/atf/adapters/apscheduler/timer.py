@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from atf.adapters.apscheduler.cron_trigger import CronExpressionTrigger
+from atf.errors import DatabaseUnavailable
 
 Callback = Callable[[], Awaitable[None]]
 
@@ -59,7 +60,8 @@ class ApschedulerTimer:
     timers that live in one process, and must be the same again after a restart.
 
     Time:   the wall clock of the machine.
-    Errors: what the store raises while the job is set; an error of a callback is logged and ends that call.
+    Errors: DatabaseUnavailable if the store fails while the job is set; an error of a callback is logged and
+            ends that call.
     """
 
     def __init__(self, jobstore: BaseJobStore, tick: Callback, *, name: str = "tick") -> None:
@@ -76,12 +78,13 @@ class ApschedulerTimer:
     def start(self) -> None:
         """Begin to ring; needs a running event loop.
 
-        Errors: RuntimeError if a timer of this name runs in this process already.
+        Errors: RuntimeError if a timer of this name runs in this process already; DatabaseUnavailable.
         """
         if self._name in _bells:
             raise RuntimeError(f"a timer named {self._name!r} is already running in this process")
         self._is_stopping = False
-        self._scheduler.start()
+        with _store_errors():
+            self._scheduler.start()
         _bells[self._name] = self._ring
 
     async def stop(self) -> None:
@@ -102,16 +105,19 @@ class ApschedulerTimer:
         """Set the one stored tick job to this aware instant, at once if it is past; None removes it.
 
         Nothing is written if the job is already set to this instant and has not rung yet.
+
+        Errors: DatabaseUnavailable.
         """
         wanted = None if instant is None else _to_utc(instant)
         if self._is_known and wanted == self._set_for:
             return
         self._is_known = False  # stays so if the store fails
-        if wanted is None:
-            with suppress(JobLookupError):
-                self._scheduler.remove_job(self._name, _TICKS)
-        else:
-            self._store(wanted)
+        with _store_errors():
+            if wanted is None:
+                with suppress(JobLookupError):
+                    self._scheduler.remove_job(self._name, _TICKS)
+            else:
+                self._store(wanted)
         self._set_for, self._is_known = wanted, True
 
     def add_chore(self, name: str, cron_expression: str, callback: Callback, *, timezone: str = "UTC") -> None:
@@ -175,6 +181,14 @@ class ApschedulerTimer:
             await chore
         finally:
             self._running.discard(chore)
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as exc:
+        raise DatabaseUnavailable(f"the timer's job store failed: {exc}") from exc
 
 
 class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler has no types

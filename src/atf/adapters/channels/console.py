@@ -12,6 +12,7 @@ class ConsoleChannel:
     """Prints the message with its dedup key, so that a repeated line can be recognised."""
 
     name = "console"
+    is_idempotent = False
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
@@ -19,7 +20,7 @@ class ConsoleChannel:
     async def send(self, delivery: Delivery) -> str | None:
         """Print one line; line breaks in the text become spaces."""
         stream = self._stream or sys.stdout
-        body = " ".join(delivery.body.split())
-        stream.write(f"[{delivery.dedup_key}] {delivery.title}: {body}\n")
+        line = " ".join(f"[{delivery.dedup_key}] {delivery.title}: {delivery.body}".split())
+        stream.write(f"{line}\n")
         stream.flush()
         return None

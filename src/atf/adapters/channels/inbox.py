@@ -19,6 +19,7 @@ class InboxChannel:
     """Delivers exactly once: the dedup key is unique in the inbox."""
 
     name = "inbox"
+    is_idempotent = True
 
     def __init__(self, store: InboxStore) -> None:
         self._store = store

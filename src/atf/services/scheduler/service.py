@@ -120,6 +120,9 @@ class SchedulerService:
         await self._advance()
 
     async def _ring(self) -> None:
+        await self._survive(self._fire_and_advance())
+
+    async def _fire_and_advance(self) -> None:
         await self._tick.fire_due()
         await self._advance()
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from atf.adapters.apscheduler import timer as timer_module
 from atf.adapters.apscheduler.timer import ApschedulerTimer
-from atf.errors import InvalidCron
+from atf.errors import DatabaseUnavailable, InvalidCron
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FAR = datetime(2090, 1, 1, tzinfo=UTC)
@@ -221,7 +221,7 @@ async def test_failed_write_is_tried_again_with_the_same_instant() -> None:
         timer.ring_at(FAR)
         broken = pytest.MonkeyPatch()
         broken.setattr(store, "_write", _fail)
-        with pytest.raises(OperationalError):
+        with pytest.raises(DatabaseUnavailable, match="no connection"):
             timer.ring_at(PAST)
         broken.undo()
         timer.ring_at(FAR)
