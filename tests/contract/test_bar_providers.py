@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 from atf.adapters.providers.files import FilesBarProvider
+from atf.adapters.providers.replay import ReplayBarProvider
 from atf.errors import NotFound
 from atf.market.bars import COLUMNS, Bars, Series, Timeframe
 from atf.market.data_manager import BarProvider
+from atf.storage.bars_repository import PostgresBarStore
+from atf.storage.database import Database
 
 HOURLY = Series("BTC/USDT", Timeframe.H1)
 DAILY = Series("AAPL", Timeframe.D1)
@@ -36,7 +39,12 @@ def held(series: Series, count: int, missing: int | None) -> Bars:
 
 HELD = {HOURLY: held(HOURLY, 24, missing=GAP), DAILY: held(DAILY, 7, missing=None)}
 
-Factory = Callable[[Path], AbstractAsyncContextManager[BarProvider]]
+Factory = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[BarProvider]]
+
+
+def folder_of(request: pytest.FixtureRequest) -> Path:
+    folder: Path = request.getfixturevalue("tmp_path")
+    return folder
 
 
 def texts(bars: Bars) -> list[list[str]]:
@@ -55,7 +63,8 @@ def place(folder: Path, series: Series, ending: str) -> Path:
 
 
 @asynccontextmanager
-async def csv_files(folder: Path) -> AsyncIterator[BarProvider]:
+async def csv_files(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    folder = folder_of(request)
     for series, bars in HELD.items():
         with place(folder, series, ".csv").open("w", newline="") as file:
             csv.writer(file).writerows(texts(bars))
@@ -63,7 +72,8 @@ async def csv_files(folder: Path) -> AsyncIterator[BarProvider]:
 
 
 @asynccontextmanager
-async def gzip_files(folder: Path) -> AsyncIterator[BarProvider]:
+async def gzip_files(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    folder = folder_of(request)
     for series, bars in HELD.items():
         with gzip.open(place(folder, series, ".csv.gz"), "wt", newline="") as file:
             csv.writer(file).writerows(texts(bars))
@@ -71,7 +81,8 @@ async def gzip_files(folder: Path) -> AsyncIterator[BarProvider]:
 
 
 @asynccontextmanager
-async def parquet_files(folder: Path) -> AsyncIterator[BarProvider]:
+async def parquet_files(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    folder = folder_of(request)
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     for series, bars in HELD.items():
@@ -81,16 +92,27 @@ async def parquet_files(folder: Path) -> AsyncIterator[BarProvider]:
     yield FilesBarProvider(folder)
 
 
+@asynccontextmanager
+async def replayed_bars(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    database = Database(request.getfixturevalue("database_url"))
+    store = PostgresBarStore(database)
+    for series, bars in HELD.items():
+        await store.store(series, bars)
+    yield ReplayBarProvider(store)
+    await database.close()
+
+
 FACTORIES: dict[str, Factory] = {
     "files-csv": csv_files,
     "files-csv.gz": gzip_files,
     "files-parquet": parquet_files,
+    "replay": replayed_bars,
 }
 
 
 @pytest.fixture(params=list(FACTORIES))
-async def provider(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BarProvider]:
-    async with FACTORIES[request.param](tmp_path) as made:
+async def provider(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    async with FACTORIES[request.param](request) as made:
         yield made
 
 

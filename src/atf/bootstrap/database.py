@@ -18,7 +18,7 @@ from atf.storage.database import Database, DatabaseLimits, parse_url, plain_url
 from atf.storage.embedded import ClusterHandle, EmbeddedCluster
 
 _LOGGER = logging.getLogger(__name__)
-_CHECK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 2.0
 
 
 def embedded_cluster(settings: Settings) -> EmbeddedCluster:

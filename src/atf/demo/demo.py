@@ -21,7 +21,7 @@ from atf.demo.dataset import load_dataset
 from atf.demo.demo_alerts import demo_alerts
 from atf.demo.summary import Summary, summarise
 from atf.demo.view import View
-from atf.errors import Conflict, TemporaryFailure
+from atf.errors import ConfigurationError, Conflict, TemporaryFailure
 from atf.market.bars import Timeframe
 from atf.services.supervisor.supervisor import ChildCommand, Supervisor
 from atf.settings import Settings
@@ -122,8 +122,14 @@ def _children(settings: Settings) -> list[ChildCommand]:
 
 @contextmanager
 def _only_demo(home: Path) -> Iterator[None]:
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "demo.lock").open("w") as lock:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        opened = (home / "demo.lock").open("w")
+    except OSError as exc:
+        raise ConfigurationError(
+            f"ATF_HOME: cannot use {home} ({exc.strerror}): set it to a folder that this account can write"
+        ) from exc
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -30,7 +30,7 @@ _LOAD: Final = text(
            a.rule_hash, a.gate, a.count AS true_bars, a.cooldown_until, a.last_bar, a.last_trigger_bar,
            a.trigger_count, a.sides, a.status, a.data_status, a.version
     FROM job_schedules s LEFT JOIN alert_states a ON a.schedule_id = s.id
-    WHERE s.id = ANY(CAST(:ids AS int[])) AND s.job_type = 'alert'
+    WHERE s.id = ANY(CAST(:ids AS bigint[])) AND s.job_type = 'alert'
     """
 )
 _NEW_STATE: Final = text(
@@ -71,6 +71,7 @@ _STORE_TRIGGERS: Final = text(
                 CAST(:bar_times AS timestamptz[]), CAST(:numbers AS int[]), CAST(:keys AS text[]),
                 CAST(:readings AS text[]), CAST(:lates AS boolean[]), CAST(:run_ids AS uuid[]))
          AS k(id, user_id, hash, bar_time, number, key, readings, is_late, run_id)
+    ON CONFLICT DO NOTHING
     """
 )
 _SHOW: Final = """
@@ -129,7 +130,10 @@ class PostgresAlertCommit:
         await self._connection.execute(_STORE_STATES, values)
 
     async def triggers(self, outcomes: Sequence[Outcome]) -> None:
-        """Record each trigger; its unique key is what makes it happen once."""
+        """Record each trigger; its unique key is what makes it happen once.
+
+        One that is recorded already, as when a state was set back by hand, is left alone like its message.
+        """
         decided = [(outcome, trigger) for outcome in outcomes for trigger in outcome.evaluation.triggers]
         if not decided:
             return

@@ -28,9 +28,10 @@ _ADD: Final = text(
         ON CONFLICT (dedup_key) DO NOTHING RETURNING id, dedup_key),
     delivered AS (
         INSERT INTO msg_deliveries (message_id, channel, dedup_key)
-        SELECT s.id, c.channel, c.delivery_key FROM stored s
+        SELECT DISTINCT s.id, c.channel, c.delivery_key FROM stored s
         JOIN unnest(CAST(:delivery_of AS text[]), CAST(:channels AS text[]), CAST(:delivery_keys AS text[]))
              AS c(dedup_key, channel, delivery_key) ON c.dedup_key = s.dedup_key
+        ORDER BY s.id, c.channel
         RETURNING 1)
     SELECT (SELECT count(*) FROM stored) AS messages, (SELECT count(*) FROM delivered) AS deliveries
     """
@@ -113,8 +114,8 @@ class PostgresOutbox:
             "ids": [one.delivery.id for one in settled],
             "attempts": [one.delivery.attempts for one in settled],
             "statuses": [str(one.status) for one in settled],
-            "provider_ids": [one.provider_message_id for one in settled],
-            "errors": [None if one.error is None else storable_text(one.error) for one in settled],
+            "provider_ids": [_storable(one.provider_message_id) for one in settled],
+            "errors": [_storable(one.error) for one in settled],
             "retry_seconds": [one.retry_in.total_seconds() for one in settled],
         }
         async with self._database.transaction() as connection:
@@ -168,6 +169,10 @@ async def add_messages(connection: AsyncConnection, messages: Sequence[OutgoingM
     if stored.deliveries:
         await connection.execute(text("SELECT pg_notify('atf_outbox', '')"))
     return int(stored.messages)
+
+
+def _storable(given: str | None) -> str | None:
+    return None if given is None else storable_text(given)
 
 
 def _record(row: Row[Any]) -> DeliveryRecord:

@@ -257,8 +257,28 @@ scalars = st.one_of(
     st.sampled_from(["price", "rsi", "bb", "macd", ">", "and", "not", "edge", "1h", "{close}", "{", "inbox"]),
 )
 names = st.sampled_from(
-    "ticker timeframe rule rearm notify options indicator operator value conditions params period offset "
-    "multiplier type bars cooldown channels expires_at x \0".split()
+    [
+        "ticker",
+        "timeframe",
+        "rule",
+        "rearm",
+        "notify",
+        "options",
+        "indicator",
+        "operator",
+        "value",
+        "params",
+        "conditions",
+        "period",
+        "offset",
+        "multiplier",
+        "type",
+        "bars",
+        "cooldown",
+        "channels",
+        "x",
+        "\0",
+    ]
 )
 anything = st.recursive(
     scalars,

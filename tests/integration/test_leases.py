@@ -1,0 +1,154 @@
+"""Leases and the rescue of what is held without one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atf.jobs.chores.rescuer import Rescued
+from atf.jobs.run import JobType, WorkerId
+from atf.notifications.message import OutgoingMessage
+from atf.storage.database import Database
+from atf.storage.notifications_repository import PostgresOutbox
+from atf.storage.runs_repository import PostgresRunQueue
+from atf.storage.workers_repository import PostgresLeases
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Rows
+
+MINUTE = timedelta(minutes=1)
+ALERTS = (JobType.ALERT,)
+
+
+@pytest.fixture
+def leases(database: Database) -> PostgresLeases:
+    return PostgresLeases(database)
+
+
+@pytest.fixture
+def queue(database: Database) -> PostgresRunQueue:
+    return PostgresRunQueue(database)
+
+
+async def test_a_lease_is_written_renewed_and_removed(leases: PostgresLeases, rows: Rows) -> None:
+    worker = WorkerId("w")
+    await leases.register(worker, "host", 42, ["alert", "report"], MINUTE)
+    (row,) = await rows.all("SELECT *, lease_expires_at - now() AS rest FROM workers")
+    assert (row.host, row.pid, row.types) == ("host", 42, ["alert", "report"])
+    assert timedelta(0) < row.rest <= MINUTE
+    assert await leases.renew(worker, 60 * MINUTE)
+    assert await rows.value("SELECT lease_expires_at - now() FROM workers") > 50 * MINUTE
+    await leases.remove(worker)
+    await leases.remove(worker)
+    assert await rows.column("SELECT worker_id FROM workers") == []
+
+
+async def test_a_lease_that_is_over_cannot_be_renewed(leases: PostgresLeases, rows: Rows) -> None:
+    worker = await rows.worker()
+    await rows.expire(worker)
+    assert not await leases.renew(worker, MINUTE)
+    assert not await leases.renew(WorkerId("never registered"), MINUTE)
+
+
+async def test_only_what_has_no_live_lease_is_rescued(
+    leases: PostgresLeases, queue: PostgresRunQueue, rows: Rows
+) -> None:
+    await rows.pending_runs(6)
+    living, dead, removed = [await rows.worker(name) for name in ("living", "dead", "removed")]
+    for worker in (living, dead, removed):
+        assert len(await queue.claim_runs(worker, ALERTS, 2)) == 2
+    await rows.expire(dead)
+    await leases.remove(removed)
+    assert await leases.rescue() == Rescued(runs_requeued=4)
+    assert await rows.column("SELECT worker_id FROM workers") == ["living"]
+    assert set(await rows.column("SELECT worker_id FROM job_schedule_runs WHERE status = 'RUNNING'")) == {"living"}
+    rescued = await rows.all("SELECT attempt, error FROM job_schedule_runs WHERE status = 'PENDING' ORDER BY id")
+    assert [row.attempt for row in rescued] == [2] * 4
+    assert rescued[0].error == "WorkerLost: dead died in attempt 1"
+    assert await leases.rescue() == Rescued()
+
+
+async def test_a_running_run_of_nobody_is_rescued(
+    leases: PostgresLeases, queue: PostgresRunQueue, rows: Rows
+) -> None:
+    await rows.pending_runs(1)
+    await queue.claim_runs(await rows.worker(), ALERTS, 1)
+    await rows.change("UPDATE job_schedule_runs SET worker_id = NULL")
+    assert await leases.rescue() == Rescued(runs_requeued=1)
+
+
+async def test_a_run_whose_attempts_are_used_up_fails_instead(
+    leases: PostgresLeases, queue: PostgresRunQueue, rows: Rows
+) -> None:
+    await rows.pending_runs(1, max_attempts=2)
+    seen = []
+    for n in range(2):
+        worker = await rows.worker(f"w{n}")
+        assert len(await queue.claim_runs(worker, ALERTS, 1)) == 1
+        await leases.remove(worker)
+        seen.append(await leases.rescue())
+    assert seen == [Rescued(runs_requeued=1), Rescued(runs_failed=1)]
+    (run,) = await rows.all("SELECT status, attempt, error, finished_at FROM job_schedule_runs")
+    assert (run.status, run.attempt, run.error) == ("FAILED", 2, "WorkerLost: w1 died in attempt 2")
+    assert run.finished_at is not None
+
+
+async def test_ended_runs_are_not_rescued(leases: PostgresLeases, queue: PostgresRunQueue, rows: Rows) -> None:
+    await rows.pending_runs(3)
+    worker = await rows.worker()
+    await queue.claim_runs(worker, ALERTS, 3)
+    for n, status in enumerate(("COMPLETED", "FAILED", "CANCELLED"), start=1):
+        await rows.change("UPDATE job_schedule_runs SET status = :status WHERE job_id = :n", status=status, n=n)
+    await leases.remove(worker)
+    assert await leases.rescue() == Rescued()
+
+
+async def test_deliveries_of_a_lost_sender_are_sent_by_others(
+    database: Database, leases: PostgresLeases, rows: Rows
+) -> None:
+    outbox = PostgresOutbox(database)
+    messages = [OutgoingMessage(1, "test", "t", "b", f"key-{n}", ("inbox",)) for n in range(2)]
+    await outbox.add(messages)
+    lost, living = await rows.worker("lost"), await rows.worker("living")
+    await outbox.claim(lost, ["inbox"], 1)
+    await outbox.claim(living, ["inbox"], 1)
+    await rows.expire(lost)
+    assert await leases.rescue() == Rescued(deliveries_requeued=1)
+    (again,) = await outbox.claim(living, ["inbox"], 10)
+    assert again.attempts == 2
+
+
+async def test_rescuers_on_all_nodes_at_once_rescue_each_run_once(
+    leases: PostgresLeases, queue: PostgresRunQueue, rows: Rows
+) -> None:
+    await rows.pending_runs(200)
+    worker = await rows.worker()
+    await queue.claim_runs(worker, ALERTS, 200)
+    await rows.expire(worker)
+    rescued = await asyncio.gather(*(leases.rescue() for _ in range(4)))
+    last = await leases.rescue()
+    assert sum(one.runs_requeued for one in [*rescued, last]) == 200
+    assert set(await rows.column("SELECT attempt FROM job_schedule_runs")) == {2}
+
+
+async def test_a_claim_that_races_with_the_rescuer_leaves_nothing_behind(
+    leases: PostgresLeases, queue: PostgresRunQueue, rows: Rows
+) -> None:
+    rounds = 100
+    await rows.pending_runs(rounds, max_attempts=1_000)
+
+    async def claim_on_a_dying_lease(name: str) -> None:
+        worker = WorkerId(name)
+        await leases.register(worker, "host", 1, ["alert"], timedelta(milliseconds=3))
+        while await queue.claim_runs(worker, ALERTS, 5):
+            pass
+
+    for n in range(rounds):
+        await asyncio.gather(claim_on_a_dying_lease(f"w{n}"), leases.rescue(), leases.rescue())
+    await rows.change("UPDATE workers SET lease_expires_at = now() - interval '1 second'")
+    await leases.rescue()
+    assert await rows.statuses() == {"PENDING": rounds}
+    assert await rows.column("SELECT worker_id FROM workers") == []

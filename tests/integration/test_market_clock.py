@@ -1,0 +1,123 @@
+"""The replay's time: it moves session by session, and only when all of the last one is done."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from atf.errors import ConfigurationError, InvariantViolation
+from atf.market.bars import Bars, Series, Timeframe
+from atf.storage.bars_repository import PostgresBarStore
+from atf.storage.database import Database
+from atf.storage.market_clock_repository import PostgresMarketClock
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Eventually, Rows
+
+DAY = timedelta(days=1)
+FRIDAY, MONDAY, THURSDAY = (datetime(2024, 3, day, tzinfo=UTC) for day in (1, 4, 7))  # sessions with gaps between
+CLOSES = [FRIDAY + DAY, MONDAY + DAY, THURSDAY + DAY]
+
+
+@pytest.fixture
+async def clock(database: Database) -> PostgresMarketClock:
+    """A replay of three sessions that ends two weeks after them."""
+    for symbol, days in {"AAPL": (FRIDAY, THURSDAY), "MSFT": (FRIDAY, MONDAY)}.items():
+        bars = Bars.from_rows([(day, 1.0, 1.0, 1.0, 1.0, 1.0) for day in days])
+        await PostgresBarStore(database).store(Series(symbol, Timeframe.D1), bars)
+    hourly = Bars.from_rows([(FRIDAY + DAY, 1.0, 1.0, 1.0, 1.0, 1.0)])
+    await PostgresBarStore(database).store(Series("AAPL", Timeframe.H1), hourly)
+    made = PostgresMarketClock(database)
+    await made.begin(Timeframe.D1, FRIDAY)
+    await made.run_until(FRIDAY + 14 * DAY)
+    return made
+
+
+async def test_without_a_row_there_is_no_replay(database: Database) -> None:
+    clock = PostgresMarketClock(database)
+    assert await clock.find() is None
+    assert not await clock.step()
+    with pytest.raises(ConfigurationError, match="restart the services"):
+        await clock.position()
+
+
+async def test_there_is_one_replay_at_most(clock: PostgresMarketClock) -> None:
+    with pytest.raises(InvariantViolation):
+        await clock.begin(Timeframe.D1, FRIDAY)
+
+
+async def test_it_stands_still_until_it_is_told_how_far_to_go(database: Database) -> None:
+    clock = PostgresMarketClock(database)
+    await clock.begin(Timeframe.D1, FRIDAY)
+    assert not await clock.step()
+    position = await clock.position()
+    assert (position.begins_at, position.now_at, position.ends_at) == (FRIDAY, FRIDAY, FRIDAY)
+    assert position.is_finished
+
+
+async def test_it_moves_from_close_to_close_over_the_gaps_and_ends_at_its_end(clock: PostgresMarketClock) -> None:
+    seen = []
+    while await clock.step():
+        position = await clock.position()
+        seen.append((position.now_at, position.step))
+    assert seen == [(at, step) for step, at in enumerate([*CLOSES, FRIDAY + 14 * DAY], start=1)]
+    assert (await clock.position()).is_finished
+    assert not await clock.step()
+
+
+async def test_it_never_moves_beyond_its_end(clock: PostgresMarketClock) -> None:
+    middle = MONDAY + timedelta(hours=1)
+    await clock.run_until(middle)
+    assert [await clock.step() for _ in range(3)] == [True, True, False]
+    assert (await clock.position()).now_at == middle
+
+
+async def test_it_waits_for_groups_that_are_due(clock: PostgresMarketClock, rows: Rows) -> None:
+    await rows.change("INSERT INTO schedule_groups (cron, timezone, next_fire_at) VALUES ('x', 'UTC', :at)", at=FRIDAY)
+    assert not await clock.step()
+    await rows.change("UPDATE schedule_groups SET next_fire_at = :at", at=FRIDAY + timedelta(seconds=1))
+    assert await clock.step()
+    assert not await clock.step(), "the close of Friday made it due"
+    await rows.change("UPDATE schedule_groups SET next_fire_at = NULL")
+    assert await clock.step()
+
+
+@pytest.mark.parametrize(
+    ("status", "waits"),
+    [("PENDING", True), ("RUNNING", True), ("COMPLETED", False), ("FAILED", False), ("CANCELLED", False)],
+)
+async def test_it_waits_for_runs_that_have_not_ended(
+    clock: PostgresMarketClock, rows: Rows, status: str, waits: bool
+) -> None:
+    await rows.pending_runs(3, available_in=timedelta(hours=1))
+    await rows.change("UPDATE job_schedule_runs SET status = 'COMPLETED' WHERE job_id > 1")
+    await rows.change("UPDATE job_schedule_runs SET status = :status WHERE job_id = 1", status=status)
+    assert await clock.step() is not waits
+
+
+async def test_steppers_at_once_see_each_session(clock: PostgresMarketClock, database: Database, rows: Rows) -> None:
+    """Each session becomes due for a group, as for a tick; a step beyond it would pass it over."""
+    await rows.change(
+        "INSERT INTO schedule_groups (cron, timezone, next_fire_at) VALUES ('x', 'UTC', :at)", at=CLOSES[0]
+    )
+    upcoming = [*CLOSES[1:], None]
+    for close, following in zip(CLOSES, upcoming, strict=True):
+        moved = await asyncio.gather(*(PostgresMarketClock(database).step() for _ in range(4)))
+        assert sorted(moved) == [False, False, False, True]
+        assert (await clock.position()).now_at == close
+        await rows.change("UPDATE schedule_groups SET next_fire_at = :at", at=following)
+
+
+async def test_a_step_judges_after_anothers_step_has_ended(
+    clock: PostgresMarketClock, database: Database, rows: Rows, eventually: Eventually
+) -> None:
+    await rows.change("INSERT INTO schedule_groups (cron, timezone, next_fire_at) VALUES ('x', 'UTC', :at)", at=MONDAY)
+    async with database.transaction() as other:
+        await other.execute(text("UPDATE market_clock SET now_at = :at"), {"at": MONDAY})
+        stepping = asyncio.create_task(clock.step())
+        await eventually(rows.somebody_waits_for_a_lock)
+    assert not await stepping, "the other's step made the group due"

@@ -1,0 +1,64 @@
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from atf.adapters.channels.console import ConsoleChannel
+from atf.adapters.channels.inbox import InboxChannel
+from atf.notifications.background_service import Channel
+from atf.notifications.message import Delivery
+
+DELIVERY = Delivery(
+    id=5,
+    message_id=9,
+    user_id=2,
+    channel="console",
+    attempts=1,
+    dedup_key="7:abc:1:console",
+    notification_type="alert",
+    title="Alert breakout",
+    body="AAPL is above 150",
+    payload={},
+    created_at=datetime(2027, 3, 1, tzinfo=UTC),
+)
+
+
+class FakeInbox:
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
+    async def put_in_inbox(self, delivery: Delivery) -> None:
+        self.keys.add(delivery.dedup_key)
+
+
+async def test_console_prints_one_line_with_the_key() -> None:
+    stream = io.StringIO()
+    assert await ConsoleChannel(stream).send(DELIVERY) is None
+    assert stream.getvalue() == "[7:abc:1:console] Alert breakout: AAPL is above 150\n"
+
+
+async def test_console_keeps_to_one_line_whatever_the_text_is() -> None:
+    stream = io.StringIO()
+    await ConsoleChannel(stream).send(replace(DELIVERY, title="Alert\r\nx", body="a\n\nb\tc\u2028d"))
+    assert stream.getvalue() == "[7:abc:1:console] Alert x: a b c d\n"
+
+
+async def test_console_writes_to_whatever_standard_output_is_now(capsys: pytest.CaptureFixture[str]) -> None:
+    await ConsoleChannel().send(DELIVERY)
+    assert capsys.readouterr().out.startswith("[7:abc:1:console]")
+
+
+async def test_inbox_shows_a_delivery_once_however_often_it_is_sent() -> None:
+    inbox = FakeInbox()
+    channel = InboxChannel(inbox)
+    assert [await channel.send(DELIVERY) for _ in range(2)] == ["7:abc:1:console"] * 2
+    assert inbox.keys == {"7:abc:1:console"}
+
+
+def test_only_the_inbox_may_be_recorded_in_groups() -> None:
+    channels: list[Channel] = [ConsoleChannel(), InboxChannel(FakeInbox())]
+    assert [(channel.name, channel.is_idempotent) for channel in channels] == [
+        ("console", False),
+        ("inbox", True),
+    ]

@@ -1,0 +1,228 @@
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from atf.alerts.alert import rule_hash
+from atf.alerts.alerts_service import DEFAULT_CRON, AlertRecord, AlertsService, NewAlert, TriggerRecord
+from atf.errors import InvalidAlertRule, InvalidCron, InvalidInput, NotFound
+from atf.jobs.jobs_service import JobsService
+from atf.jobs.run import JobType, RunFilter, RunId, RunRecord
+from atf.market.bars import Bars, Series, Timeframe
+from atf.market.data_manager import DataManager
+from atf.schedules.cron_parser import CronParser
+from atf.schedules.schedule import Schedule, ScheduleCreate
+
+NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
+CONFIG = {"ticker": "AAPL", "timeframe": "1h", "rule": {"indicator": "price", "operator": ">", "value": 70}}
+
+
+class FrozenMarketClock:
+    is_replay = False
+
+    async def now(self) -> datetime:
+        return NOON
+
+    async def step(self) -> bool:
+        return False
+
+    def rings_at(self, instant: datetime, now: datetime) -> datetime | None:
+        return instant
+
+
+class AaplOnly:
+    name = "aapl"
+
+    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+        return Bars.empty()
+
+    async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
+        return symbol == "AAPL"
+
+    async def symbols(self) -> Sequence[str]:
+        return ["AAPL"]
+
+
+@dataclass
+class Memory:
+    """Both repositories over one table of schedules; alert 1 belongs to user 1."""
+
+    schedules: dict[int, Schedule] = field(default_factory=dict)
+    hashes: dict[int, str] = field(default_factory=dict)
+    done: list[tuple[Any, ...]] = field(default_factory=list)
+
+    async def add(
+        self, user_id: int, schedule: ScheduleCreate, *, rule_hash: str, now: datetime, next_fire_at: datetime
+    ) -> Schedule:
+        made = await self.create_schedule(user_id, schedule, now=now, next_fire_at=next_fire_at)
+        self.hashes[made.id] = rule_hash
+        return made
+
+    async def create_schedule(
+        self, user_id: int, schedule: ScheduleCreate, *, now: datetime, next_fire_at: datetime
+    ) -> Schedule:
+        made = Schedule(
+            id=len(self.schedules) + 1,
+            user_id=user_id,
+            name=schedule.name,
+            job_type=schedule.job_type,
+            target=schedule.target,
+            task_params=schedule.task_params,
+            cron=schedule.cron,
+            timezone=schedule.timezone,
+            enabled=schedule.enabled,
+            priority=schedule.priority,
+            next_run_at=next_fire_at,
+            created_at=now,
+            updated_at=now,
+            version=1,
+        )
+        self.schedules[made.id] = made
+        return made
+
+    async def get_schedule(self, user_id: int, schedule_id: int) -> Schedule | None:
+        found = self.schedules.get(schedule_id)
+        return found if found and found.user_id == user_id else None
+
+    async def list_schedules(self, user_id: int, job_type: JobType | None) -> Sequence[Schedule]:
+        return list(self.schedules.values())
+
+    async def pause_schedule(self, schedule_id: int, *, now: datetime) -> None:
+        self.done.append(("pause", schedule_id))
+
+    async def resume_schedule(self, schedule_id: int, *, now: datetime, next_fire_at: datetime) -> None:
+        self.done.append(("resume", schedule_id))
+
+    async def delete_schedule(self, schedule_id: int, *, now: datetime) -> None:
+        self.done.append(("delete", schedule_id))
+
+    async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
+        return []
+
+    async def get_run(self, user_id: int, run_id: RunId) -> RunRecord | None:
+        return None
+
+    async def list_alerts(self, user_id: int) -> Sequence[AlertRecord]:
+        alerts = [await self.get_alert(user_id, schedule_id) for schedule_id in self.schedules]
+        return [alert for alert in alerts if alert is not None]
+
+    async def get_alert(self, user_id: int, schedule_id: int) -> AlertRecord | None:
+        found = await self.get_schedule(user_id, schedule_id)
+        if found is None or found.job_type != JobType.ALERT:
+            return None
+        return AlertRecord(
+            id=found.id,
+            user_id=found.user_id,
+            name=found.name,
+            task_params=found.task_params,
+            cron=found.cron,
+            timezone=found.timezone,
+            enabled=found.enabled,
+            created_at=found.created_at,
+            next_run_at=found.next_run_at,
+            state_json=None,
+        )
+
+    async def list_triggers(self, schedule_id: int, limit: int) -> Sequence[TriggerRecord]:
+        self.done.append(("triggers", schedule_id, limit))
+        return []
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def service(memory: Memory) -> AlertsService:
+    clock = FrozenMarketClock()
+    return AlertsService(memory, JobsService(memory, clock), DataManager([AaplOnly()]), clock)
+
+
+async def test_alert_is_stored_with_defaults_made_from_its_configuration(
+    service: AlertsService, memory: Memory
+) -> None:
+    alert = await service.add(1, NewAlert(CONFIG))
+    assert (alert.name, alert.cron, alert.timezone) == ("AAPL 1h", "0 * * * *", "UTC")
+    assert alert.next_run_at == datetime(2027, 3, 1, 13, tzinfo=UTC)
+    assert alert.created_at == NOON
+    assert alert.task_params == CONFIG
+    assert memory.hashes == {1: rule_hash(CONFIG)}
+    assert memory.schedules[1].job_type == JobType.ALERT
+
+
+async def test_names_and_times_may_be_given(service: AlertsService) -> None:
+    alert = await service.add(1, NewAlert(CONFIG, "mine", "30 9 * * 1-5", "America/New_York"))
+    assert (alert.name, alert.cron, alert.timezone) == ("mine", "30 9 * * 1-5", "America/New_York")
+    assert alert.next_run_at is not None
+    assert alert.next_run_at.isoformat() == "2027-03-01T09:30:00-05:00"
+
+
+@pytest.mark.parametrize(
+    ("new", "error", "field"),
+    [
+        (NewAlert(None), InvalidAlertRule, ""),
+        (
+            NewAlert({**CONFIG, "rule": {"indicator": "price", "operator": ">", "value": "70"}}),
+            InvalidAlertRule,
+            "rule.value",
+        ),
+        (NewAlert({**CONFIG, "ticker": "APPL"}), InvalidInput, "ticker"),
+        (NewAlert(CONFIG, cron="60 * * * *"), InvalidCron, "cron"),
+        (NewAlert(CONFIG, timezone="Mars/Base"), InvalidCron, "timezone"),
+        (NewAlert(CONFIG, name="x" * 256), InvalidInput, "name"),
+        (NewAlert(CONFIG, name="a\nb"), InvalidInput, "name"),
+    ],
+)
+async def test_nothing_is_stored_if_anything_is_wrong(
+    service: AlertsService, memory: Memory, new: NewAlert, error: type[InvalidInput], field: str
+) -> None:
+    with pytest.raises(error) as refused:
+        await service.add(1, new)
+    assert refused.value.field == field
+    assert memory.schedules == {}
+
+
+async def test_unknown_ticker_comes_with_a_suggestion(service: AlertsService) -> None:
+    with pytest.raises(InvalidInput, match="did you mean 'AAPL'"):
+        await service.add(1, NewAlert({**CONFIG, "ticker": "APPL"}))
+
+
+@pytest.mark.parametrize("timeframe", list(Timeframe))
+def test_default_cron_rings_when_a_bar_closes(timeframe: Timeframe) -> None:
+    day = datetime(2027, 3, 1, tzinfo=UTC)  # a Monday
+    runs = CronParser.next_runs(DEFAULT_CRON[timeframe], "UTC", after=day, count=30)
+    step = min(timeframe.length, Timeframe.D1.length)
+    assert runs == [day + step * (index + 1) for index in range(30)]
+
+
+async def test_another_users_alert_is_not_there(service: AlertsService, memory: Memory) -> None:
+    await service.add(1, NewAlert(CONFIG))
+    for call in (service.get, service.triggers, service.pause, service.resume, service.delete):
+        with pytest.raises(NotFound, match="there is no alert 1"):
+            await call(2, 1)
+    assert memory.done == []
+
+
+async def test_schedule_that_is_no_alert_is_not_touched(service: AlertsService, memory: Memory) -> None:
+    await memory.create_schedule(
+        1, ScheduleCreate("b", "backup", "all", "0 0 * * *"), now=NOON, next_fire_at=NOON
+    )
+    for call in (service.get, service.pause, service.resume, service.delete):
+        with pytest.raises(NotFound):
+            await call(1, 1)
+    assert memory.done == []
+
+
+async def test_alert_is_paused_and_deleted_and_its_triggers_are_read(
+    service: AlertsService, memory: Memory
+) -> None:
+    await service.add(1, NewAlert(CONFIG))
+    await service.pause(1, 1)
+    await service.resume(1, 1)  # is not paused here, so nothing happens
+    await service.triggers(1, 1, limit=5)
+    await service.delete(1, 1)
+    assert memory.done == [("pause", 1), ("triggers", 1, 5), ("delete", 1)]
+    assert [alert.id for alert in await service.list_alerts(1)] == [1]

@@ -1,0 +1,451 @@
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from atf.alerts.alert import parse_alert
+from atf.alerts.evaluation import evaluate_new_bars
+from atf.alerts.evaluator import AlertCommit, AlertEvaluator, LoadedAlert, Outcome, StoredAlert
+from atf.alerts.rearm import AlertState, AlertStatus
+from atf.errors import InvalidAlertRule, NotFound, TemporaryFailure, TransactionConflict, UnstorableData
+from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, RunId, RunKey, WorkerId
+from atf.market.bars import Bars, Series, Timeframe
+from atf.market.data_manager import DataManager
+from atf.notifications.message import OutgoingMessage
+
+BEGIN = datetime(2027, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+WORKER = WorkerId("worker-1")
+NAN = float("nan")
+
+
+def hourly(symbol: str) -> Series:
+    return Series(symbol, Timeframe.H1)
+
+
+def bars_of(*closes: float) -> Bars:
+    return Bars.from_rows(
+        [(BEGIN + HOUR * i, close, close, close, close, 100.0) for i, close in enumerate(closes)]
+    )
+
+
+def config(symbol: str = "T", level: object = 5, **fields: Any) -> dict[str, Any]:
+    rule = {"indicator": "price", "operator": ">", "value": level}
+    return {"ticker": symbol, "timeframe": "1h", "rule": rule, **fields}
+
+
+def stored(schedule_id: int, configuration: Mapping[str, Any] | None = None, **fields: Any) -> StoredAlert:
+    document = config() if configuration is None else configuration
+    try:
+        state = AlertState(rule_hash=parse_alert(document).rule_hash)
+    except InvalidAlertRule:
+        state = AlertState(rule_hash="")
+    defaults: dict[str, Any] = {
+        "user_id": 1,
+        "name": f"alert {schedule_id}",
+        "config": document,
+        "version": 1,
+        "is_active": True,
+        "created_at": BEGIN - HOUR,
+        "state": state,
+    }
+    return StoredAlert(schedule_id, **{**defaults, **fields})
+
+
+def run_of(run_id: int, job_id: int | None, hour: int = 1, version: int = 1) -> ClaimedRun:
+    return ClaimedRun(
+        key=RunKey("alert", BEGIN + HOUR * hour, run_id),
+        run_id=RunId(UUID(int=run_id)),
+        job_type=JobType.ALERT,
+        job_id=job_id,
+        user_id=1,
+        attempt=1,
+        max_attempts=10,
+        snapshot={"version": version},
+    )
+
+
+@dataclass
+class Committed:
+    """What has been committed."""
+
+    states: dict[int, AlertState] = field(default_factory=dict)
+    triggers: list[tuple[int, datetime]] = field(default_factory=list)
+    messages: list[OutgoingMessage] = field(default_factory=list)
+    results: dict[int, Completion] = field(default_factory=dict)
+
+
+class FakeCommit:
+    """One transaction: it applies everything at its end, or nothing."""
+
+    def __init__(self, store: "FakeStore") -> None:
+        self._store = store
+        self._work = Committed()
+
+    async def held(self, worker_id: WorkerId, runs: Sequence[ClaimedRun]) -> frozenset[int]:
+        return frozenset(run.key.id for run in runs) - self._store.taken_away
+
+    async def unchanged(self, loaded: Sequence[LoadedAlert]) -> frozenset[int]:
+        return frozenset(one.stored.schedule_id for one in loaded) - self._store.changed
+
+    async def states(self, outcomes: Sequence[Outcome]) -> None:
+        self._work.states |= {outcome.schedule_id: outcome.evaluation.state for outcome in outcomes}
+
+    async def triggers(self, outcomes: Sequence[Outcome]) -> None:
+        self._work.triggers += [(o.schedule_id, t.bar_time) for o in outcomes for t in o.evaluation.triggers]
+
+    async def outbox(self, messages: Sequence[OutgoingMessage]) -> None:
+        if any(message.payload["alert_id"] in self._store.unstorable for message in messages):
+            raise UnstorableData("the database refuses the data")
+        self._work.messages += messages
+
+    async def runs(self, completions: Sequence[Completion]) -> None:
+        self._work.results |= {completion.run.key.id: completion for completion in completions}
+
+    def apply(self) -> None:
+        done, work = self._store.done, self._work
+        done.states |= work.states
+        done.triggers += work.triggers
+        done.messages += work.messages
+        done.results |= work.results
+
+
+class FakeStore:
+    """Alerts in memory; what is in the sets behaves badly."""
+
+    def __init__(self, *alerts: StoredAlert) -> None:
+        self.alerts = {alert.schedule_id: alert for alert in alerts}
+        self.done = Committed()
+        self.taken_away: frozenset[int] = frozenset()
+        self.changed: frozenset[int] = frozenset()
+        self.unstorable: frozenset[int] = frozenset()
+        self.conflicts = 0
+        self.commits = 0
+        self.is_open = False
+
+    async def load(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
+        return [self.alerts[one] for one in schedule_ids if one in self.alerts]
+
+    @asynccontextmanager
+    async def commit(self) -> AsyncIterator[AlertCommit]:
+        self.commits += 1
+        self.is_open = True
+        work = FakeCommit(self)
+        try:
+            yield work
+            if self.conflicts:
+                self.conflicts -= 1
+                raise TransactionConflict("deadlock detected")
+            work.apply()
+        finally:
+            self.is_open = False
+
+    def keep(self) -> None:
+        """What was committed is what the next evaluation loads."""
+        for schedule_id, state in self.done.states.items():
+            self.alerts[schedule_id] = replace(self.alerts[schedule_id], state=state)
+
+
+class FakeQueue:
+    """Notes what is put back and what fails."""
+
+    def __init__(self) -> None:
+        self.back: list[tuple[int, timedelta]] = []
+        self.failures: dict[int, Failure] = {}
+
+    async def claim_runs(self, worker_id: WorkerId, types: Sequence[JobType], limit: int) -> Sequence[ClaimedRun]:
+        raise NotImplementedError
+
+    async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
+        self.back += [(run.key.id, delay) for run in runs]
+
+    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure], delay: timedelta) -> None:
+        self.failures |= {failure.run.key.id: failure for failure in failures}
+
+    async def release_held(self, worker_id: WorkerId) -> int:
+        raise NotImplementedError
+
+
+class FakeProvider:
+    """Has the bars that it was given; a series without any is not ready."""
+
+    name = "fake"
+
+    def __init__(self, bars: Mapping[str, Bars | None], is_in_transaction: Callable[[], bool]) -> None:
+        self.bars = bars
+        self.asked: list[tuple[str, int]] = []
+        self._is_in_transaction = is_in_transaction
+
+    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+        assert not self._is_in_transaction()
+        self.asked.append((series.symbol, count))
+        if series.symbol not in self.bars:
+            raise NotFound(f"no bars of {series}")
+        bars = self.bars[series.symbol]
+        if bars is None:
+            raise TemporaryFailure("busy")
+        return bars.closed_at(until, series.timeframe).last(count)
+
+    async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
+        return symbol in self.bars
+
+    async def symbols(self) -> Sequence[str]:
+        return list(self.bars)
+
+
+class FakeMarketClock:
+    is_replay = False
+
+    def __init__(self, now: datetime) -> None:
+        self.time = now
+
+    async def now(self) -> datetime:
+        return self.time
+
+    async def step(self) -> bool:
+        return False
+
+    def rings_at(self, instant: datetime, now: datetime) -> datetime | None:
+        return instant
+
+
+class World:
+    """An evaluator among fakes."""
+
+    def __init__(self, *alerts: StoredAlert, **bars: Bars | None) -> None:
+        self.store = FakeStore(*alerts)
+        self.queue = FakeQueue()
+        self.provider = FakeProvider(bars or {"T": bars_of(4, 6)}, lambda: self.store.is_open)
+        self.clock = FakeMarketClock(BEGIN + HOUR * 2)
+        self.evaluator = AlertEvaluator(self.store, self.queue, DataManager([self.provider]), self.clock)
+
+    async def handle(self, *runs: ClaimedRun) -> Committed:
+        await self.evaluator.handle(ClaimedBatch(WORKER, JobType.ALERT, runs))
+        return self.store.done
+
+
+async def test_state_result_trigger_and_message_are_one_commit() -> None:
+    world = World(stored(1))
+    done = await world.handle(run_of(10, 1))
+    assert world.store.commits == 1
+    assert done.states[1].status is AlertStatus.TRIGGERED
+    assert done.triggers == [(1, BEGIN + HOUR)]
+    assert [message.channels for message in done.messages] == [("inbox",)]
+    assert done.results[10].result == {
+        "bars_evaluated": 2,
+        "triggers": [(BEGIN + HOUR).isoformat()],
+        "status": "TRIGGERED",
+        "data_status": "ok",
+    }
+    assert (world.queue.back, world.queue.failures) == ([], {})
+
+
+async def test_series_is_fetched_once_and_as_far_as_any_alert_needs() -> None:
+    average = config(rule={"indicator": "sma", "params": {"period": 50}, "operator": ">", "value": 5})
+    world = World(stored(1), stored(2, average), stored(3, config(level=9)))
+    await world.handle(run_of(10, 1), run_of(11, 2), run_of(12, 3))
+    # Closes at hours 0, 1 and 2 are not history, one is spare; sma(50) reads 1000 bars up to the first of them.
+    assert world.provider.asked == [("T", 1000 + 4)]
+
+
+async def test_alert_that_raises_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks_for_level_7(alert: Any, *args: Any, **kwargs: Any) -> Any:
+        if alert.rule.right.value == 7:
+            raise ZeroDivisionError("one mistake")
+        return evaluate_new_bars(alert, *args, **kwargs)
+
+    monkeypatch.setattr("atf.alerts.evaluator.evaluate_new_bars", breaks_for_level_7)
+    world = World(*(stored(number, config(level=number)) for number in range(1, 10)))
+    done = await world.handle(*(run_of(number, number) for number in range(1, 10)))
+    assert set(done.results) == set(done.states) == {1, 2, 3, 4, 5, 6, 8, 9}
+    assert set(world.queue.failures) == {7}
+    assert world.queue.failures[7].is_permanent
+
+
+async def test_configuration_that_cannot_be_read_fails_alone() -> None:
+    broken = stored(2, {"ticker": "T"})
+    world = World(stored(1), broken, stored(3))
+    done = await world.handle(run_of(10, 1), run_of(11, 2), run_of(12, 3))
+    assert set(done.results) == {10, 12}
+    assert isinstance(world.queue.failures[11].error, InvalidAlertRule)
+
+
+async def test_what_the_database_refuses_is_halved_until_the_culprit_fails_alone() -> None:
+    world = World(*(stored(number) for number in range(1, 12)))
+    world.store.unstorable = frozenset({4, 9})
+    done = await world.handle(*(run_of(number, number) for number in range(1, 12)))
+    assert set(done.results) == set(done.states) == set(range(1, 12)) - {4, 9}
+    assert len(done.messages) == 9
+    assert {number: failure.is_permanent for number, failure in world.queue.failures.items()} == {
+        4: True,
+        9: True,
+    }
+
+
+async def test_conflict_repeats_the_transaction_and_not_the_fetching() -> None:
+    world = World(stored(1))
+    world.store.conflicts = 4
+    done = await world.handle(run_of(10, 1))
+    assert world.store.commits == 5
+    assert len(world.provider.asked) == 1
+    assert (len(done.triggers), len(done.messages), set(done.results)) == (1, 1, {10})
+
+
+async def test_conflict_that_does_not_end_is_left_to_the_worker() -> None:
+    world = World(stored(1))
+    world.store.conflicts = 100
+    with pytest.raises(TransactionConflict):
+        await world.handle(run_of(10, 1))
+    assert (world.store.commits, world.store.done.states) == (5, {})
+
+
+async def test_alert_none_of_whose_runs_is_held_is_not_committed() -> None:
+    world = World(stored(1), stored(2))
+    world.store.taken_away = frozenset({10, 11})
+    done = await world.handle(run_of(10, 1), run_of(11, 1, hour=2), run_of(12, 2))
+    assert set(done.states) == {2}
+    assert set(done.results) == {12}
+    assert len(done.messages) == 1
+    assert (world.queue.back, world.queue.failures) == ([], {})
+
+
+async def test_of_several_runs_the_newest_tells_and_covers_the_others() -> None:
+    world = World(stored(1))
+    newest = run_of(11, 1, hour=9)
+    done = await world.handle(run_of(10, 1, hour=2), newest, run_of(12, 1, hour=3))
+    assert done.results[11].result["bars_evaluated"] == 2
+    covered = {"covered_by": str(newest.run_id)}
+    assert done.results[10].result == done.results[12].result == covered
+    assert len(done.messages) == 1
+
+
+async def test_result_is_told_by_a_run_that_is_still_held() -> None:
+    """A run that is covered by one which another worker does again would hide what was evaluated."""
+    world = World(stored(1))
+    world.store.taken_away = frozenset({11})
+    done = await world.handle(run_of(10, 1, hour=2), run_of(11, 1, hour=9))
+    assert set(done.results) == {10}
+    assert done.results[10].result["bars_evaluated"] == 2
+
+
+async def test_alert_that_changed_meanwhile_is_put_back_at_no_cost() -> None:
+    world = World(stored(1), stored(2))
+    world.store.changed = frozenset({1})
+    world.store.taken_away = frozenset({11})
+    done = await world.handle(run_of(10, 1), run_of(11, 1, hour=0), run_of(12, 2))
+    assert (set(done.results), set(done.states)) == ({12}, {2})
+    assert [message.payload["alert_id"] for message in done.messages] == [2]
+    assert world.queue.back == [(10, timedelta(0))]
+    assert world.queue.failures == {}
+
+
+async def test_late_series_delays_only_its_own_alerts() -> None:
+    world = World(stored(1, config("SLOW")), stored(2), SLOW=None, T=bars_of(4, 6))
+    done = await world.handle(run_of(10, 1), run_of(11, 2))
+    assert world.queue.back == [(10, timedelta(seconds=2))]
+    assert set(done.results) == {11}
+    assert world.queue.failures == {}
+
+
+async def test_series_that_nobody_knows_fails_its_runs() -> None:
+    world = World(stored(1, config("GONE")), stored(2))
+    done = await world.handle(run_of(10, 1), run_of(11, 1, hour=2), run_of(12, 2))
+    assert set(world.queue.failures) == {10, 11}
+    assert "no bars of GONE" in str(world.queue.failures[10].error)
+    assert set(done.results) == {12}
+
+
+@pytest.mark.parametrize("status", [AlertStatus.COMPLETED, AlertStatus.EXPIRED])
+async def test_paused_deleted_and_final_alerts_are_skipped(status: AlertStatus) -> None:
+    final = stored(2)
+    assert final.state is not None
+    world = World(
+        stored(1, is_active=False), replace(final, state=replace(final.state, status=status)), stored(4)
+    )
+    world.store.taken_away = frozenset({14})
+    done = await world.handle(run_of(10, 1), run_of(11, 2), run_of(12, 3), run_of(13, 1), run_of(14, 1))
+    assert {number: one.result for number, one in done.results.items()} == {
+        10: {"skipped": "paused"},
+        11: {"skipped": str(status)},
+        12: {"skipped": "deleted"},
+        13: {"skipped": "paused"},
+    }
+    assert (done.states, world.provider.asked) == ({}, [])
+
+
+async def test_run_without_an_alert_fails() -> None:
+    world = World(stored(1))
+    done = await world.handle(run_of(10, None), run_of(11, 1))
+    assert set(world.queue.failures) == {10}
+    assert set(done.results) == {11}
+
+
+async def test_lost_state_takes_everything_closed_by_now_as_history() -> None:
+    world = World(replace(stored(1), state=None))
+    done = await world.handle(run_of(10, 1))
+    assert (done.triggers, done.states[1].status) == ([], AlertStatus.ARMED)
+    world.store.keep()
+    world.provider.bars = {"T": bars_of(4, 6, 4, 6)}
+    world.clock.time += HOUR * 2
+    done = await world.handle(run_of(11, 1, hour=4))
+    assert done.triggers == [(1, BEGIN + HOUR * 3)]
+
+
+async def test_bars_published_after_the_state_was_lost_do_not_fire_again() -> None:
+    """The bar that had closed by then may have fired already, before the state was lost."""
+    world = World(replace(stored(1), state=None), T=Bars.empty())
+    await world.handle(run_of(10, 1))
+    world.store.keep()
+    world.provider.bars = {"T": bars_of(4, 6, 4)}
+    world.clock.time += HOUR
+    done = await world.handle(run_of(11, 1, hour=3))
+    assert done.triggers == []
+    assert done.results[11].result["bars_evaluated"] == 1
+
+
+async def test_edited_rule_never_evaluates_the_same_bars_again() -> None:
+    before = stored(1)
+    assert before.state is not None
+    old = replace(before.state, last_bar=BEGIN + HOUR, trigger_count=4, version=3, status=AlertStatus.COMPLETED)
+    edited = replace(before, config=config(level=3), version=2, state=old)
+    world = World(edited, T=bars_of(4, 6, 2, 4))
+    world.clock.time = BEGIN + HOUR * 4
+    done = await world.handle(run_of(10, 1))
+    assert done.triggers == [(1, BEGIN + HOUR * 3)]
+    assert (done.states[1].trigger_count, done.states[1].version) == (1, 3)
+    assert done.states[1].rule_hash == parse_alert(edited.config).rule_hash
+
+
+async def test_edited_message_keeps_the_state() -> None:
+    before = stored(1)
+    assert before.state is not None
+    other = config(notify={"channels": ["console"]})
+    world = World(replace(before, config=other, state=replace(before.state, trigger_count=4)))
+    done = await world.handle(run_of(10, 1))
+    assert done.states[1].trigger_count == 5
+    assert done.messages[0].channels == ("console",)
+
+
+async def test_snapshot_tells_the_configuration_that_was_used() -> None:
+    world = World(stored(1, version=2), stored(2))
+    done = await world.handle(run_of(10, 1, version=1), run_of(11, 2, version=1))
+    assert done.results[10].snapshot == {"version": 2, "task_params": config()}
+    assert done.results[11].snapshot is None
+
+
+async def test_evaluating_run_by_run_gives_what_one_catch_up_gives() -> None:
+    closes = [4, 6, 6, NAN, 4, NAN, 6, 7, 4, 6]
+    steps = World(stored(1), T=bars_of(*closes))
+    for hour in range(1, len(closes) + 1):
+        steps.clock.time = BEGIN + HOUR * hour
+        await steps.handle(run_of(hour, 1, hour=hour))
+        steps.store.keep()
+    at_once = World(stored(1), T=bars_of(*closes))
+    at_once.clock.time = BEGIN + HOUR * len(closes)
+    done = await at_once.handle(run_of(1, 1))
+    assert steps.store.done.triggers == done.triggers == [(1, BEGIN + HOUR * hour) for hour in (1, 6, 9)]
+    assert steps.store.done.states == done.states
