@@ -28,7 +28,7 @@ def shown(value: object) -> str:
     try:
         text = json.dumps(value, default=str)
     except (ValueError, TypeError, RecursionError):  # such as an integer of more digits than Python prints
-        return f"{type(value).__name__} that is too large to show"
+        return "a value that is too large to show"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 

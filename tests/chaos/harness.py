@@ -92,12 +92,14 @@ class Demo:
         """Connect to the demo's database; after the first time this never starts it."""
         if self.handle is None:
             wait_for(lambda: next(self.demo_home.glob("pg*/PG_VERSION"), None))
-            self.handle = EmbeddedCluster(self.demo_home, pg_user=None, pg_bindir=None, allow_nobody=True).acquire()
+            self.handle = EmbeddedCluster(
+                self.demo_home, pg_user=None, pg_bindir=None, allow_nobody=True
+            ).acquire()
         return psycopg.connect(plain_url(self.handle.url()), autocommit=True, connect_timeout=5)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with self.connect() as connection:
-            return connection.execute(sql).fetchall()  # type: ignore[arg-type]
+            return connection.execute(sql).fetchall()
 
     def step(self) -> int:
         """Return the replay's step; -1 while the database is down or being prepared."""
@@ -147,7 +149,9 @@ class Demo:
                 _kill(int(file.read_text().splitlines()[0]))
 
     def triggers(self) -> set[tuple[Any, ...]]:
-        rows = self.query("SELECT schedule_id, rule_hash, bar_time, trigger_number, dedup_key FROM alert_triggers")
+        rows = self.query(
+            "SELECT schedule_id, rule_hash, bar_time, trigger_number, dedup_key FROM alert_triggers"
+        )
         assert len(rows) == len(set(rows))
         return set(rows)
 

@@ -54,7 +54,9 @@ def test_two_schedulers_and_two_workers_make_and_complete_each_run_once(undistur
         demo.start_extra("notifications", "start")
         assert demo.finish() == 0, demo.output()
         wait_for(lambda: demo.query("SELECT 1 FROM job_schedule_runs WHERE worker_id LIKE 'second-%' LIMIT 1"))
-        runs = demo.query("SELECT count(*), count(DISTINCT (job_id, scheduled_for)), max(attempt) FROM job_schedule_runs")
+        runs = demo.query(
+            "SELECT count(*), count(DISTINCT (job_id, scheduled_for)), max(attempt) FROM job_schedule_runs"
+        )
         assert runs == [(SESSIONS * 30, SESSIONS * 30, 1)]
         # Every commit of an alert's state counts its version up: one commit a run, not one more.
         assert demo.query("SELECT DISTINCT version FROM alert_states") == [(SESSIONS,)]
@@ -74,7 +76,9 @@ def test_a_message_committed_before_the_kill_is_delivered_after_it(undisturbed: 
         demo.environment.clear()
         demo.start()
         assert demo.finish() == 0, demo.output()
-        assert held <= {row[0] for row in demo.query("SELECT dedup_key FROM msg_deliveries WHERE status = 'SENT'")}
+        assert held <= {
+            row[0] for row in demo.query("SELECT dedup_key FROM msg_deliveries WHERE status = 'SENT'")
+        }
 
 
 def test_a_kill_between_evaluation_and_commit_costs_no_trigger(undisturbed: Demo) -> None:

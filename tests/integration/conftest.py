@@ -109,8 +109,8 @@ class Rows:
 
     async def statuses(self) -> dict[str, int]:
         """How many runs there are of each status."""
-        rows = await self.all("SELECT status, count(*) FROM job_schedule_runs GROUP BY status")
-        return {row[0]: row[1] for row in rows}
+        rows = await self.all("SELECT status, count(*) AS runs FROM job_schedule_runs GROUP BY status")
+        return {row.status: row.runs for row in rows}
 
     async def somebody_waits_for_a_lock(self) -> bool:
         """Whether a session of this database is waiting for another one's lock."""
@@ -142,7 +142,7 @@ def eventually() -> Eventually:
 
     async def wait(condition: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(10):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110 - the database has no event for it
                 await asyncio.sleep(0.005)
 
     return wait

@@ -87,7 +87,9 @@ async def test_a_try_that_fails_leaves_no_session_behind(
     database: Database, rows: Rows, eventually: Eventually
 ) -> None:
     async def only_ours_is_left() -> bool:
-        return bool(await rows.value("SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()"))
+        return bool(
+            await rows.value("SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()")
+        )
 
     assert not await SessionLock(database.direct_url, key=2**70).try_acquire()
     await eventually(only_ours_is_left)

@@ -85,7 +85,7 @@ def test_the_plain_url_is_one_for_libpq(database_url: str) -> None:
     ],
 )
 def test_what_is_no_postgresql_url_is_refused_with_the_settings_name(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="^ATF_DATABASE_URL: ") as caught:
+    with pytest.raises(ConfigurationError, match=r"^ATF_DATABASE_URL: ") as caught:
         parse_url(url)
     assert "secret" not in str(caught.value)
     assert "postgresql://user:password@host:5432/name" in str(caught.value)
@@ -173,10 +173,13 @@ async def test_a_database_without_schema_names_the_command_that_makes_it(empty_d
 
 
 async def test_an_error_rolls_the_transaction_back(database: Database, rows: Rows) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def fail() -> None:
         async with database.transaction() as connection:
             await rename(connection, "owner", "other")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert await rows.column("SELECT name FROM users") == ["owner"]
 
 
@@ -264,12 +267,15 @@ async def test_a_session_that_the_server_ended_is_replaced_before_it_is_used(
 
 
 async def test_a_session_that_ends_in_a_transaction_is_worth_another_try(database: Database) -> None:
-    with pytest.raises(DatabaseUnavailable):
+    async def be_ended() -> None:
         async with database.transaction() as connection:
             pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
             async with await psycopg.AsyncConnection.connect(database.direct_url, autocommit=True) as admin:
                 await admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
             await connection.execute(text("SELECT 1"))
+
+    with pytest.raises(DatabaseUnavailable):
+        await be_ended()
     assert await answers(database)
 
 

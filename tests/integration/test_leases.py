@@ -11,6 +11,7 @@ import pytest
 from atf.jobs.chores.rescuer import Rescued
 from atf.jobs.run import JobType, WorkerId
 from atf.notifications.message import OutgoingMessage
+from atf.storage import runs_repository
 from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.runs_repository import PostgresRunQueue
@@ -64,7 +65,9 @@ async def test_only_what_has_no_live_lease_is_rescued(
     await leases.remove(removed)
     assert await leases.rescue() == Rescued(runs_requeued=4)
     assert await rows.column("SELECT worker_id FROM workers") == ["living"]
-    assert set(await rows.column("SELECT worker_id FROM job_schedule_runs WHERE status = 'RUNNING'")) == {"living"}
+    assert set(await rows.column("SELECT worker_id FROM job_schedule_runs WHERE status = 'RUNNING'")) == {
+        "living"
+    }
     rescued = await rows.all("SELECT attempt, error FROM job_schedule_runs WHERE status = 'PENDING' ORDER BY id")
     assert [row.attempt for row in rescued] == [2] * 4
     assert rescued[0].error == "WorkerLost: dead died in attempt 1"
@@ -132,6 +135,21 @@ async def test_rescuers_on_all_nodes_at_once_rescue_each_run_once(
     last = await leases.rescue()
     assert sum(one.runs_requeued for one in [*rescued, last]) == 200
     assert set(await rows.column("SELECT attempt FROM job_schedule_runs")) == {2}
+
+
+async def test_a_worker_that_is_claiming_is_forgotten_only_afterwards(
+    database: Database, leases: PostgresLeases, rows: Rows
+) -> None:
+    await rows.pending_runs(1)
+    worker = await rows.worker()
+    async with database.transaction() as claiming:
+        values = {"worker_id": worker, "types": ["alert"], "limit": 1}
+        await claiming.execute(runs_repository._CLAIM, values)
+        await rows.expire(worker)
+        assert await leases.rescue() == Rescued()
+        assert await rows.column("SELECT worker_id FROM workers") == [worker]
+    assert await leases.rescue() == Rescued(runs_requeued=1)
+    assert await rows.column("SELECT worker_id FROM workers") == []
 
 
 async def test_a_claim_that_races_with_the_rescuer_leaves_nothing_behind(

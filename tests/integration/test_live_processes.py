@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
 from tests.chaos.harness import wait_for
 
 SERVICES = (("scheduler", "start"), ("worker", "start"), ("notifications", "start"))

@@ -13,7 +13,7 @@ from atf.errors import ConfigurationError, InvariantViolation
 from atf.market.bars import Bars, Series, Timeframe
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
-from atf.storage.market_clock_repository import PostgresMarketClock
+from atf.storage.market_clock_repository import _STEP, PostgresMarketClock
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Eventually, Rows
@@ -77,7 +77,9 @@ async def test_it_never_moves_beyond_its_end(clock: PostgresMarketClock) -> None
 
 
 async def test_it_waits_for_groups_that_are_due(clock: PostgresMarketClock, rows: Rows) -> None:
-    await rows.change("INSERT INTO schedule_groups (cron, timezone, next_fire_at) VALUES ('x', 'UTC', :at)", at=FRIDAY)
+    await rows.change(
+        "INSERT INTO schedule_groups (cron, timezone, next_fire_at) VALUES ('x', 'UTC', :at)", at=FRIDAY
+    )
     assert not await clock.step()
     await rows.change("UPDATE schedule_groups SET next_fire_at = :at", at=FRIDAY + timedelta(seconds=1))
     assert await clock.step()
@@ -99,7 +101,9 @@ async def test_it_waits_for_runs_that_have_not_ended(
     assert await clock.step() is not waits
 
 
-async def test_steppers_at_once_see_each_session(clock: PostgresMarketClock, database: Database, rows: Rows) -> None:
+async def test_steppers_at_once_see_each_session(
+    clock: PostgresMarketClock, database: Database, rows: Rows
+) -> None:
     """Each session becomes due for a group, as for a tick; a step beyond it would pass it over."""
     await rows.change(
         "INSERT INTO schedule_groups (cron, timezone, next_fire_at) VALUES ('x', 'UTC', :at)", at=CLOSES[0]
@@ -115,9 +119,33 @@ async def test_steppers_at_once_see_each_session(clock: PostgresMarketClock, dat
 async def test_a_step_judges_after_anothers_step_has_ended(
     clock: PostgresMarketClock, database: Database, rows: Rows, eventually: Eventually
 ) -> None:
-    await rows.change("INSERT INTO schedule_groups (cron, timezone, next_fire_at) VALUES ('x', 'UTC', :at)", at=MONDAY)
+    await rows.change(
+        "INSERT INTO schedule_groups (cron, timezone, next_fire_at) VALUES ('x', 'UTC', :at)", at=MONDAY
+    )
     async with database.transaction() as other:
         await other.execute(text("UPDATE market_clock SET now_at = :at"), {"at": MONDAY})
         stepping = asyncio.create_task(clock.step())
         await eventually(rows.somebody_waits_for_a_lock)
     assert not await stepping, "the other's step made the group due"
+
+
+async def test_a_step_does_not_read_all_the_bars_that_are_to_come(
+    clock: PostgresMarketClock, database: Database, rows: Rows
+) -> None:
+    await rows.change(
+        """
+        INSERT INTO market_bars
+        SELECT 'S' || s, '1d', CAST(:begin AS timestamptz) + n * interval '1 day', 1, 1, 1, 1, 1
+        FROM generate_series(1, 50) AS s, generate_series(1, 400) AS n
+        """,
+        begin=FRIDAY,
+    )
+    await rows.change("ANALYZE market_bars")
+    async with database.transaction() as connection:
+        explained = await connection.execute(
+            text(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {_STEP.text}"), {"length": DAY}
+        )
+        plan = "\n".join(explained.scalars())
+    assert "Seq Scan on market_bars" not in plan
+    assert "Bitmap" not in plan
+    assert (await clock.position()).now_at == CLOSES[0]

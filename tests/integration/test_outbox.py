@@ -136,7 +136,8 @@ async def test_a_settled_delivery_tells_how_it_ended(
         ],
     )
     ended = await rows.all(
-        "SELECT status, provider_message_id, error, sent_at IS NOT NULL, sender_id FROM msg_deliveries ORDER BY id"
+        "SELECT status, provider_message_id, error, sent_at IS NOT NULL, sender_id "
+        "FROM msg_deliveries ORDER BY id"
     )
     assert [tuple(row) for row in ended] == [
         ("SENT", "p-1", None, True, None),

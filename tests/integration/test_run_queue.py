@@ -308,18 +308,20 @@ async def test_the_missions_queries_run_unchanged(queue: PostgresRunQueue, rows:
         """
     )
     assert [row.run_id for row in failed] == [runs[0].run_id]
-    await rows.change("UPDATE job_schedule_runs SET started_at = NOW() - INTERVAL '40 days' WHERE status = 'FAILED'")
+    await rows.change(
+        "UPDATE job_schedule_runs SET started_at = NOW() - INTERVAL '40 days' WHERE status = 'FAILED'"
+    )
     await rows.change(
         "UPDATE job_schedule_runs SET started_at = NOW() - INTERVAL '2 hours' WHERE run_id = :run_id",
         run_id=runs[1].run_id,
     )
-    assert 1 == await rows.change(
+    cleaned_up = await rows.change(
         """
         DELETE FROM job_schedule_runs
         WHERE started_at < NOW() - INTERVAL '30 days';
         """
     )
-    assert 1 == await rows.change(
+    reset = await rows.change(
         """
         UPDATE job_schedule_runs
         SET status = 'FAILED', error = 'Service restart cleanup'
@@ -327,6 +329,7 @@ async def test_the_missions_queries_run_unchanged(queue: PostgresRunQueue, rows:
         AND started_at < NOW() - INTERVAL '1 hour';
         """
     )
+    assert (cleaned_up, reset) == (1, 1)
     assert await rows.statuses() == {"FAILED": 1, "RUNNING": 1}
 
 
@@ -344,9 +347,7 @@ async def test_history_does_not_slow_the_queue(
             explained = await connection.execute(text(f"EXPLAIN (COSTS OFF) {statement}"), values)
             return "\n".join(explained.scalars())
 
-    claiming = await plan(
-        runs_repository._CLAIM.text, {"worker_id": worker, "types": ["alert"], "limit": 100}
-    )
+    claiming = await plan(runs_repository._CLAIM.text, {"worker_id": worker, "types": ["alert"], "limit": 100})
     assert f"Index Scan using {leaf}_priority_available_at_id_idx" in claiming
     assert f"Seq Scan on {leaf}" not in claiming
 

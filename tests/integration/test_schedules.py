@@ -74,10 +74,11 @@ async def fire_times(rows: Rows) -> list[datetime | None]:
 async def run_counts(rows: Rows) -> list[tuple[datetime, int]]:
     """How many runs there are of each instant; the unique key keeps them from being of one schedule twice."""
     found = await rows.all(
-        "SELECT scheduled_for, count(*), count(DISTINCT job_id) FROM job_schedule_runs GROUP BY 1 ORDER BY 1"
+        "SELECT scheduled_for, count(*) AS runs, count(DISTINCT job_id) AS jobs FROM job_schedule_runs "
+        "GROUP BY 1 ORDER BY 1"
     )
-    assert all(row[1] == row[2] for row in found)
-    return [(row[0], row[1]) for row in found]
+    assert all(row.runs == row.jobs for row in found)
+    return [(row.scheduled_for, row.runs) for row in found]
 
 
 async def test_a_schedule_is_stored_as_it_was_given(jobs: JobsService, clock: FakeMarketClock) -> None:
@@ -214,8 +215,8 @@ async def test_schedulers_at_once_fire_each_schedule_of_5000_once(
             cursor = chunk.last_schedule_id
 
     created = await asyncio.gather(scheduler(), scheduler(), Tick(groups, clock).fire_due())
-    created.append(await Tick(groups, clock).fire_due())
-    assert sum(created) == 5_000
+    left = await Tick(groups, clock).fire_due()
+    assert sum(created) + left == 5_000
     assert await run_counts(rows) == [(NOON + HOUR, 5_000)]
     assert await fire_times(rows) == [NOON + 2 * HOUR]
 
@@ -381,9 +382,7 @@ async def test_a_group_that_is_gone_fires_nothing(groups: PostgresGroups) -> Non
     assert await groups.fire(firing, after_schedule_id=0, limit=10) is None
 
 
-async def test_the_timer_is_told_the_earliest_instant(
-    jobs: JobsService, groups: PostgresGroups
-) -> None:
+async def test_the_timer_is_told_the_earliest_instant(jobs: JobsService, groups: PostgresGroups) -> None:
     assert await groups.next_fire_at() is None
     await jobs.create_schedule(OWNER, a_schedule(cron="0 0 * * *"))
     await jobs.create_schedule(OWNER, a_schedule())

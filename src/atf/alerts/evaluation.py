@@ -64,8 +64,13 @@ def evaluate_new_bars(
     Shape: ``bars`` are closed at ``now``; they reach back as far as ``bars_needed`` asked, if they exist.
     Time:  a bar that closed by ``history_until`` is history: it feeds indicators and never triggers.
     """
-    first = 0 if state.last_bar is None else bars.first_after(state.last_bar)
+    if state.status.is_final:
+        return Evaluation(state, (), 0)
     length = alert.series.timeframe.length
+    new = 0 if state.last_bar is None else bars.first_after(state.last_bar)
+    first = max(new, bars.first_after(history_until - length))
+    if first > new:
+        state = replace(state, last_bar=bars.time_at(first - 1))
     operands = measured_operands(alert.rule)
     values = [_values(operand, bars, indicators, first) for operand in operands]
     triggers: list[Trigger] = []
@@ -74,9 +79,6 @@ def evaluate_new_bars(
         if state.status.is_final:
             break
         open_time = bars.time_at(i)
-        if open_time + length <= history_until:
-            state = replace(state, last_bar=open_time)
-            continue
         readings = {operand: float(column[i - first]) for operand, column in zip(operands, values, strict=True)}
         judged = JudgedBar(open_time, open_time + length, evaluate(alert.rule, readings))
         step = advance(state, alert.rearm, alert.limits, judged)

@@ -5,6 +5,7 @@ provider → DataManager → IndicatorService → rule → rearm → {state, run
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -179,7 +180,7 @@ class AlertEvaluator:
         fetched = await self._data.closed_bars(_wanted(work.alerts, now), until=now, within=self._patience)
         work.fail_series(fetched.unknown)
         work.set_aside(fetched.late)
-        outcomes = self._evaluate(work, fetched.ready, now)
+        outcomes = await self._evaluate(work, fetched.ready, now)
         await pause_point("alerts.before_commit")
         await self._commit(batch.worker_id, outcomes)
         await self._finish(batch.worker_id, work)
@@ -199,13 +200,15 @@ class AlertEvaluator:
                 work.fail(schedule_id, exc)
         return work
 
-    def _evaluate(self, work: _Work, ready: Mapping[Series, Bars], now: datetime) -> list[Outcome]:
+    async def _evaluate(self, work: _Work, ready: Mapping[Series, Bars], now: datetime) -> list[Outcome]:
+        """Judge the alerts one by one; the loop gets its turn between them, as the lease must be renewed."""
         indicators = {series: self._indicators.session(bars) for series, bars in ready.items()}
         outcomes = []
         for loaded in work.alerts:
             series = loaded.alert.series
             if series not in ready:
                 continue
+            await asyncio.sleep(0)
             try:
                 evaluation = _evaluated(loaded, ready[series], indicators[series], now)
             except Exception as exc:  # noqa: BLE001 - one alert's mistake costs only itself

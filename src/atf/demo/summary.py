@@ -38,7 +38,7 @@ def summarise(counts: ReplayCounts, *, sessions: int, alerts: int, seconds: floa
         failures=failures,
         sessions=counts.step,
         first_session=counts.begins_at,
-        last_session=counts.now_at,
+        last_session=counts.session.replace(hour=0, minute=0, second=0, microsecond=0),
         bars=counts.bars,
         runs=counts.runs,
         triggers=counts.triggers,

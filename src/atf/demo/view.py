@@ -63,7 +63,7 @@ class PlainView:
         self._shown = twentieth
         runs = counts.runs.get("COMPLETED", 0)
         self.say(
-            f"{counts.now_at:%Y-%m-%d}  session {counts.step}/{sessions}  bars {counts.bars}  "
+            f"{counts.session:%Y-%m-%d}  session {counts.step}/{sessions}  bars {counts.bars}  "
             f"runs {runs}  triggers {counts.triggers}  delivered {counts.deliveries.get('SENT', 0)}"
         )
 
@@ -101,7 +101,7 @@ def print_summary(summary: Summary) -> None:
 
 def _page(counts: ReplayCounts, sessions: int) -> RenderableType:
     figures = Table.grid(padding=(0, 3))
-    figures.add_row("market date", f"{counts.now_at:%A %d %B %Y}")
+    figures.add_row("market date", f"{counts.session:%A %d %B %Y}")
     figures.add_row("bars", f"{counts.bars:,}")
     figures.add_row("runs", _counted(counts.runs))
     figures.add_row("triggers", f"{counts.triggers:,}")

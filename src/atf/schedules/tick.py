@@ -6,13 +6,16 @@ left alone, so a tick that dies half-way is simply done again.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from atf.errors import InvalidCron
 from atf.market.market_clock import MarketClock
 from atf.schedules.cron_parser import CronParser
 
+_LOGGER = logging.getLogger(__name__)
 _CHUNK: Final = 10_000
 _JUST_BEFORE: Final = timedelta(microseconds=1)
 
@@ -58,6 +61,10 @@ class GroupStore(Protocol):
         """
         ...
 
+    async def park(self, group: DueGroup) -> None:
+        """Let a group that cannot be computed any more sleep until one of its schedules is changed."""
+        ...
+
     async def next_fire_at(self) -> datetime | None:
         """Return the earliest instant at which any group is due; None if nothing is scheduled."""
         ...
@@ -73,7 +80,16 @@ class Tick:
     async def fire_due(self) -> int:
         """Create the due runs of all due groups; return how many are new."""
         now = await self._clock.now()
-        return sum([await self._fire(firing_of(group, now)) for group in await self._groups.due_groups(now)])
+        created = 0
+        for group in await self._groups.due_groups(now):
+            try:
+                firing = firing_of(group, now)
+            except InvalidCron as exc:  # as when a new time zone database no longer has the zone
+                _LOGGER.error("schedules at '%s' %s do not run any more: %s", group.cron, group.timezone, exc)
+                await self._groups.park(group)
+                continue
+            created += await self._fire(firing)
+        return created
 
     async def rings_at(self) -> datetime | None:
         """Return the wall instant of the next tick, None if nothing is scheduled or a replay must step."""

@@ -14,12 +14,22 @@ from atf.storage.database import Database
 
 _POSITION: Final = text("SELECT timeframe, begins_at, now_at, ends_at, step FROM market_clock")
 _LOCK: Final = text("SELECT timeframe FROM market_clock WHERE now_at < ends_at FOR UPDATE")
+# Two index probes a symbol: asked for the earliest bar of all, the server reads every bar that is still to come
+# (100 symbols, 14 years: 30 to 200 ms a step).
 _STEP: Final = text(
     """
+    WITH RECURSIVE symbols AS (
+        SELECT min(symbol) AS symbol FROM market_bars
+        UNION ALL
+        SELECT (SELECT min(symbol) FROM market_bars b WHERE b.symbol > s.symbol) FROM symbols s
+        WHERE s.symbol IS NOT NULL)
     UPDATE market_clock c
     SET now_at = LEAST(ends_at, COALESCE(
-            (SELECT min(b.open_time) + CAST(:length AS interval) FROM market_bars b
-             WHERE b.timeframe = c.timeframe AND b.open_time > c.now_at - CAST(:length AS interval)),
+            (SELECT min(upcoming.open_time) + CAST(:length AS interval) FROM symbols s, LATERAL (
+                SELECT open_time FROM market_bars b
+                WHERE b.symbol = s.symbol AND b.timeframe = c.timeframe
+                  AND b.open_time > c.now_at - CAST(:length AS interval)
+                ORDER BY open_time LIMIT 1) AS upcoming),
             ends_at)),
         step = step + 1, updated_at = now()
     WHERE NOT EXISTS (SELECT FROM schedule_groups g WHERE g.next_fire_at <= c.now_at)

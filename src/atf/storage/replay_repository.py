@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -63,6 +63,11 @@ class ReplayCounts:
     inbox: int
     channels: tuple[str, ...]
     newest: tuple[NewestTrigger, ...]
+
+    @property
+    def session(self) -> datetime:
+        """An instant within the newest session: market time stands at its close, which is the next midnight."""
+        return self.now_at - timedelta(microseconds=1)
 
 
 class PostgresReplayCounts:

@@ -134,6 +134,8 @@ _ADVANCE: Final = text(
     """
 )
 
+_PARK: Final = text("UPDATE schedule_groups SET next_fire_at = NULL WHERE id = :group_id")
+
 
 class PostgresJobsRepository:
     """What JobsService does, as SQL."""
@@ -241,6 +243,11 @@ class PostgresGroups:
         if made.created:
             await connection.execute(text("SELECT pg_notify('atf_runs', '')"))
         return made
+
+    async def park(self, group: DueGroup) -> None:
+        """Let a group that cannot be computed any more sleep."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_PARK, {"group_id": group.group_id})
 
     async def next_fire_at(self) -> datetime | None:
         """Return the earliest instant at which any group is due."""

@@ -85,7 +85,11 @@ def test_everything_of_this_version_is_read() -> None:
         (config(rule=leaf(value="70")), "rule.value", "must be a finite number or an operand object"),
         (config(rule=leaf(value=True)), "rule.value", "must be a finite number or an operand object, got true"),
         (config(rule=leaf(value=NAN)), "rule.value", "must be a finite number, got nan"),
-        (config(rule=leaf(value=10**5000)), "rule.value", "must be a finite number, got int that is too large"),
+        (
+            config(rule=leaf(value=10**5000)),
+            "rule.value",
+            "must be a finite number, got a value that is too large",
+        ),
         (config(rule=leaf(offset=10**5000)), "rule.offset", "must be a finite number"),
         (config(rule=leaf(operator="crosses_above")), "rule.operator", 'unknown operator "crosses_above"'),
         (
@@ -171,7 +175,7 @@ def test_refusal_names_the_json_path(document: object, field: str, reason: str) 
     assert refused.value.reason.startswith(reason)
 
 
-@pytest.mark.parametrize("depth", [100, 900, 50_000])
+@pytest.mark.parametrize("depth", [100, 900, 20_000])
 def test_absurd_nesting_is_refused_shortly(depth: int) -> None:
     for document in (config(rule=nested(depth)), config(ticker=nested(depth))):
         with pytest.raises(InvalidAlertRule) as refused:
@@ -327,14 +331,14 @@ columns = st.one_of(st.floats(), st.floats(1, 200), st.just(100.0))
 rows = st.lists(st.tuples(columns, columns, columns, columns, columns), max_size=40)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(anything, st.dictionaries(names, anything, max_size=6), anything.map(lambda x: config(rule=x))))
 def test_whatever_json_is_given_only_invalid_alert_rule_is_raised(document: object) -> None:
     with contextlib.suppress(InvalidAlertRule):
         parse_alert(document)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200)
 @given(configs, rows)
 def test_what_is_accepted_can_be_evaluated_on_any_bars(document: dict[str, Any], values: list[Any]) -> None:
     try:

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atf.alerts.alert import Alert, parse_alert
@@ -93,7 +93,6 @@ rearms = st.sampled_from(
 options = st.sampled_from([{}, {"max_triggers": 2}, {"expires_at": "2027-03-01T09:00:00Z"}])
 
 
-@settings(deadline=None)
 @given(rules, rearms, options, closes, st.data())
 def test_any_split_into_batches_gives_the_same_triggers(
     rule: dict[str, Any],
@@ -113,7 +112,6 @@ def test_any_split_into_batches_gives_the_same_triggers(
     assert batches.state == whole.state
 
 
-@settings(deadline=None)
 @given(rules, rearms, closes)
 def test_same_bars_again_change_nothing(
     rule: dict[str, Any], rearm: dict[str, Any], values: list[float | None]
@@ -125,7 +123,6 @@ def test_same_bars_again_change_nothing(
     assert (run.state, run.fired, run.evaluated[-1]) == (state, fired, 0)
 
 
-@settings(deadline=None)
 @given(rules, rearms, st.integers(1, 12))
 def test_bars_without_data_never_trigger(rule: dict[str, Any], rearm: dict[str, Any], count: int) -> None:
     run = Run(alert_of(rule, rearm=rearm))
@@ -249,3 +246,23 @@ def test_history_moves_on_without_being_evaluated() -> None:
     run = Run(alert_of(PRICE_ABOVE_5), history_until=BEGIN + HOUR * 3)
     run.over(bars_of([6.0, 6.0, 6.0]))
     assert (run.fired, run.evaluated, run.state.last_bar) == ([], [0], BEGIN + HOUR * 2)
+
+
+def test_history_costs_no_indicator_values_of_its_own() -> None:
+    """A sibling on the same series may have asked for thousands of bars more than a new alert reads."""
+    alert = alert_of({"indicator": "rsi", "operator": ">", "value": 101})
+    bars, service = bars_of(list(WALK)), IndicatorService()
+    state = AlertState(rule_hash=alert.rule_hash)
+    now = BEGIN + HOUR * 900
+    session = service.session(bars)
+    result = evaluate_new_bars(alert, state, bars, session, history_until=now - HOUR * 3, now=now)
+    assert (result.bars_evaluated, service.calculations) == (3, 3)
+
+
+@pytest.mark.parametrize("status", [AlertStatus.COMPLETED, AlertStatus.EXPIRED])
+def test_final_state_is_left_alone(status: AlertStatus) -> None:
+    alert = alert_of(PRICE_ABOVE_5)
+    state, bars = AlertState(rule_hash=alert.rule_hash, status=status), bars_of([6.0, 6.0])
+    session = IndicatorService().session(bars)
+    result = evaluate_new_bars(alert, state, bars, session, history_until=BEGIN + HOUR, now=BEGIN + HOUR * 2)
+    assert (result.state, result.triggers, result.bars_evaluated) == (state, (), 0)

@@ -46,6 +46,7 @@ class FakeOutbox:
         self.settled: list[Settled] = []
         self.groups: list[list[int]] = []
         self.settle_errors: deque[Exception] = deque()
+        self.two_settled = asyncio.Event()
         self.released = 0
         self.claimed: list[tuple[tuple[str, ...], int]] = []
         self.keys: set[str] = set()
@@ -67,6 +68,8 @@ class FakeOutbox:
             raise self.settle_errors.popleft()
         self.groups.append([one.delivery.id for one in settled])
         self.settled += settled
+        if len(self.settled) >= 2:
+            self.two_settled.set()
 
     async def release_held(self, sender_id: WorkerId) -> int:
         self.released += 1
@@ -243,8 +246,7 @@ async def test_channel_that_hangs_does_not_hold_up_the_deliveries_of_another() -
     task = asyncio.create_task(service_of(outbox, [phone, mail], FakeWaiter()).process_notifications())
     async with asyncio.timeout(5):
         await phone.hanging.wait()
-        while len(outbox.settled) < 2:
-            await asyncio.sleep(0)
+        await outbox.two_settled.wait()
     assert outbox.outcomes() == {2: SENT, 4: SENT}
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

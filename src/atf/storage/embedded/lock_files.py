@@ -6,6 +6,7 @@ here when that process is no server of this data directory.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def parse_postmaster_file(text: str) -> PostmasterFile | None:
     A single-user backend writes its process id with a minus.
     """
     lines = text.splitlines()
-    if not lines or not lines[0].strip().lstrip("-").isdigit():
+    if not lines or re.fullmatch(r"-?[0-9]{1,10}", lines[0].strip()) is None:
         return None
     folder = lines[4].strip() if len(lines) > 4 else ""
     return PostmasterFile(abs(int(lines[0])), Path(folder) if folder else None)

@@ -42,7 +42,7 @@ alert_states = Table(
     one_of("gate", ("open", "closed")),
     one_of("status", ("ARMED", "PENDING", "TRIGGERED", "COOLDOWN", "COMPLETED", "EXPIRED")),
     one_of("data_status", ("ok", "no_data")),
-    postgresql_with={"fillfactor": "70"},
+    postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.05"},
 )
 
 alert_triggers = Table(

@@ -46,6 +46,7 @@ msg_deliveries = Table(
     one_of("status", ("PENDING", "SENDING", "SENT", "FAILED", "DEAD")),
     Index("msg_deliveries_pending_idx", "next_attempt_at", "id", postgresql_where=text("status = 'PENDING'")),
     Index("msg_deliveries_sending_idx", "sender_id", postgresql_where=text("status = 'SENDING'")),
+    postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.05"},
 )
 
 msg_inbox = Table(

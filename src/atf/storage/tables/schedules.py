@@ -63,7 +63,7 @@ job_schedules = Table(
     one_of("misfire_policy", ("skip", "run_once", "run_all")),
     Index(None, "group_id", "id"),
     Index(None, "user_id", "name"),
-    postgresql_with={"fillfactor": "70"},
+    postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.05"},
 )
 
 # APScheduler's job store as its own SQLAlchemyJobStore defines it.

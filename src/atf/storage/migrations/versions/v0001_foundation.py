@@ -59,7 +59,7 @@ CREATE TABLE job_schedules (
   CONSTRAINT job_schedules_user_id_fkey FOREIGN KEY(user_id) REFERENCES users (id),
   CONSTRAINT job_schedules_group_id_fkey FOREIGN KEY(group_id) REFERENCES schedule_groups (id)
 )
- WITH (fillfactor = 70);
+ WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX job_schedules_user_id_name_idx ON job_schedules (user_id, name);
 
@@ -145,7 +145,7 @@ CREATE TABLE alert_states (
   CONSTRAINT alert_states_data_status_check CHECK (data_status IN ('ok', 'no_data')),
   CONSTRAINT alert_states_schedule_id_fkey FOREIGN KEY(schedule_id) REFERENCES job_schedules (id)
 )
- WITH (fillfactor = 70);
+ WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE VIEW alert_state_json AS
 SELECT schedule_id,
@@ -213,7 +213,8 @@ CREATE TABLE msg_deliveries (
   CONSTRAINT msg_deliveries_status_check CHECK (status IN ('PENDING', 'SENDING', 'SENT', 'FAILED', 'DEAD')),
   CONSTRAINT msg_deliveries_message_id_fkey FOREIGN KEY(message_id) REFERENCES msg_messages (id),
   CONSTRAINT msg_deliveries_dedup_key_key UNIQUE (dedup_key)
-);
+)
+ WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX msg_deliveries_sending_idx ON msg_deliveries (sender_id) WHERE status = 'SENDING';
 
