@@ -14,7 +14,6 @@ import psycopg
 from atf.alerts.alerts_service import NewAlert
 from atf.bootstrap.client import Client, open_client
 from atf.bootstrap.database import embedded_cluster, open_database
-from atf.errors import ConfigurationError
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.market_clock import ReplayPosition
 from atf.settings import Settings
@@ -81,12 +80,7 @@ async def _add_alerts(client: Client, alerts: Sequence[NewAlert]) -> None:
 
 
 def _make_anew(admin_url: str) -> None:
+    """Nothing but demos is in there, and this is the only one: whoever still looks into the old one is cut off."""
     with database_errors(), psycopg.connect(plain_url(admin_url), autocommit=True) as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'",
-            [_DATABASE],
-        ).fetchone()
-        if row is not None and row[0]:
-            raise ConfigurationError("the demo's database is in use: stop the processes that use it first")
-        connection.execute(f'DROP DATABASE IF EXISTS "{_DATABASE}"')
+        connection.execute(f'DROP DATABASE IF EXISTS "{_DATABASE}" WITH (FORCE)')
         connection.execute(f'CREATE DATABASE "{_DATABASE}"')
