@@ -80,7 +80,7 @@ async def _add_alerts(client: Client, alerts: Sequence[NewAlert]) -> None:
 
 
 def _make_anew(admin_url: str) -> None:
-    """Nothing but demos is in there, and this is the only one: whoever still looks into the old one is cut off."""
+    """Make the demo's database new; whoever still looks into the old one is cut off."""
     with database_errors(), psycopg.connect(plain_url(admin_url), autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{_DATABASE}" WITH (FORCE)')
         connection.execute(f'CREATE DATABASE "{_DATABASE}"')
