@@ -3,6 +3,10 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do command 
 VENV := .venv
 BIN := $(VENV)/bin
 ONCE ?=
+# Debian's PostgreSQL, where it is installed: ATF's storage must work on any server from 15 on.
+SYSTEM_POSTGRES := $(foreach major,15 16 17 18 19,$(wildcard /usr/lib/postgresql/$(major)/bin))
+STORAGE_TESTS := $(addprefix tests/integration/test_,schema.py run_queue.py leases.py schedules.py partitions.py \
+  alert_commit.py outbox.py market_clock.py bars_store.py database.py)
 
 .PHONY: help setup demo test check format chaos clean
 .DEFAULT_GOAL := help
@@ -37,6 +41,9 @@ format: setup ## Format the code and mend what the linter can mend
 test: setup ## All tests: fast ones first, then those that kill processes
 	$(BIN)/pytest -q -n 2 tests/unit
 	$(BIN)/pytest -q -n 2 tests/contract tests/integration
+	@for bin in $(SYSTEM_POSTGRES); do \
+	  echo "the storage once more on the PostgreSQL in $$bin"; \
+	  ATF_TEST_PG_BINDIR=$$bin $(BIN)/pytest -q -n 2 $(STORAGE_TESTS) || exit 1; done
 	$(BIN)/pytest -q tests/chaos
 
 chaos: setup ## Only the tests that kill processes, in their long form

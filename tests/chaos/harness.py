@@ -135,13 +135,16 @@ class Demo:
             self._kill_everything()
 
     def _kill_everything(self) -> None:
+        """The supervisor is stopped first, so that it neither starts a child anew nor lets one end in peace."""
         if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+            self.process.send_signal(signal.SIGSTOP)
         for service in SERVICES:
             for pid in self.pids_of(service):
                 _kill(pid)
         self._kill_postmaster()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
     def _kill_postmaster(self) -> None:
         for file in self.demo_home.glob("pg*/postmaster.pid"):
