@@ -3,12 +3,15 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do command 
 VENV := .venv
 BIN := $(VENV)/bin
 ONCE ?=
+ONLY ?=
+BENCH_OPTIONS ?=
 # Debian's PostgreSQL, where it is installed: ATF's storage must work on any server from 15 on.
 SYSTEM_POSTGRES := $(foreach major,15 16 17 18 19,$(wildcard /usr/lib/postgresql/$(major)/bin))
 STORAGE_TESTS := $(addprefix tests/integration/test_,schema.py run_queue.py leases.py schedules.py partitions.py \
-  alert_commit.py outbox.py market_clock.py bars_store.py database.py)
+  alert_commit.py outbox.py market_clock.py bars_store.py database.py \
+  health_store.py)
 
-.PHONY: help setup demo test check format chaos clean
+.PHONY: help setup demo test check format coverage chaos bench clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -46,8 +49,15 @@ test: setup ## All tests: fast ones first, then those that kill processes
 	  ATF_TEST_PG_BINDIR=$$bin $(BIN)/pytest -q -n 2 $(STORAGE_TESTS) || exit 1; done
 	$(BIN)/pytest -q tests/chaos
 
+coverage: setup ## All tests but chaos, measured; prints the coverage of each room
+	$(BIN)/pytest -q -n 2 --cov=atf --cov-report= tests/unit tests/contract tests/integration
+	$(BIN)/python tests/coverage_by_room.py
+
 chaos: setup ## Only the tests that kill processes, in their long form
 	ATF_CHAOS_KILLS=$${ATF_CHAOS_KILLS:-60} $(BIN)/pytest -q tests/chaos
+
+bench: setup ## Measure against baselines of the same run (ONLY=jobs: that one; docs/performance.md)
+	$(BIN)/python -m benchmarks.run $(ONLY) $(BENCH_OPTIONS)
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

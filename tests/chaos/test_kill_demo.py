@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.harness import Demo, wait_for
+from atf.testing.waiting import wait_for
+from tests.chaos.harness import Demo
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -20,8 +21,8 @@ SEED = 20130301
 @pytest.fixture(scope="module")
 def undisturbed() -> Iterator[Demo]:
     with Demo(SESSIONS) as demo:
-        demo.start()
-        assert demo.finish() == 0, demo.output()
+        demo.begin()
+        assert demo.finish() == 0, demo.told()
         yield demo
 
 
@@ -29,14 +30,14 @@ def test_twenty_kills_change_no_trigger_and_lose_no_message(undisturbed: Demo) -
     chance = random.Random(SEED)
     sessions = sorted(chance.sample(range(2, SESSIONS - 2), KILLS))
     with Demo(SESSIONS) as demo:
-        demo.start()
+        demo.begin()
         for i, session in enumerate(sessions):
             demo.wait_for_step(session)
             victim = VICTIMS[i % len(VICTIMS)]
-            demo.kill(victim)
+            demo.strike(victim)
             if victim == "all":
-                demo.start()
-        assert demo.finish() == 0, demo.output()
+                demo.begin()
+        assert demo.finish() == 0, demo.told()
         assert demo.triggers() == undisturbed.triggers()
         assert demo.deliveries() == undisturbed.deliveries()
         printed = Counter(demo.printed_keys())
@@ -47,12 +48,13 @@ def test_twenty_kills_change_no_trigger_and_lose_no_message(undisturbed: Demo) -
 
 def test_two_schedulers_and_two_workers_make_and_complete_each_run_once(undisturbed: Demo) -> None:
     with Demo(SESSIONS) as demo:
-        demo.start()
+        demo.begin()
         demo.wait_for_step(1)
-        demo.start_extra("scheduler", "start")
-        demo.start_extra("worker", "start", "--name", "second")
-        demo.start_extra("notifications", "start")
-        assert demo.finish() == 0, demo.output()
+        beside = demo.beside()
+        beside.start("scheduler", "start")
+        beside.start("worker", "start", "--name", "second")
+        beside.start("notifications", "start")
+        assert demo.finish() == 0, demo.told()
         wait_for(lambda: demo.query("SELECT 1 FROM job_schedule_runs WHERE worker_id LIKE 'second-%' LIMIT 1"))
         runs = demo.query(
             "SELECT count(*), count(DISTINCT (job_id, scheduled_for)), max(attempt) FROM job_schedule_runs"
@@ -67,15 +69,15 @@ def test_two_schedulers_and_two_workers_make_and_complete_each_run_once(undistur
 def test_a_message_committed_before_the_kill_is_delivered_after_it(undisturbed: Demo) -> None:
     del undisturbed  # only so that the two demos do not share the machine
     with Demo(30, environment={"ATF_PAUSE_AT": "outbox.before_send"}) as demo:
-        demo.start()
-        wait_for(lambda: "paused at outbox.before_send" in _log(demo))
+        demo.begin()
+        wait_for(lambda: "paused at outbox.before_send" in demo.log("notifications"))
         held = {row[0] for row in demo.query("SELECT dedup_key FROM msg_deliveries WHERE status = 'SENDING'")}
         assert held
-        demo.kill("all")
+        demo.strike("all")
         assert not demo.printed_keys()
         demo.environment.clear()
-        demo.start()
-        assert demo.finish() == 0, demo.output()
+        demo.begin()
+        assert demo.finish() == 0, demo.told()
         assert held <= {
             row[0] for row in demo.query("SELECT dedup_key FROM msg_deliveries WHERE status = 'SENT'")
         }
@@ -83,16 +85,11 @@ def test_a_message_committed_before_the_kill_is_delivered_after_it(undisturbed: 
 
 def test_a_kill_between_evaluation_and_commit_costs_no_trigger(undisturbed: Demo) -> None:
     with Demo(SESSIONS, environment={"ATF_PAUSE_AT": "alerts.before_commit"}) as demo:
-        demo.start()
-        wait_for(lambda: "paused at alerts.before_commit" in _log(demo, "worker"))
-        demo.kill("all")
+        demo.begin()
+        wait_for(lambda: "paused at alerts.before_commit" in demo.log("worker"))
+        demo.strike("all")
         assert demo.triggers() == set()
         demo.environment.clear()
-        demo.start()
-        assert demo.finish() == 0, demo.output()
+        demo.begin()
+        assert demo.finish() == 0, demo.told()
         assert demo.triggers() == undisturbed.triggers()
-
-
-def _log(demo: Demo, service: str = "notifications") -> str:
-    file = demo.demo_home / f"{service}.log"
-    return file.read_text(errors="replace") if file.exists() else ""

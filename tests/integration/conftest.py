@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,25 +14,9 @@ from atf.jobs.run import WorkerId
 from atf.storage.database import Database
 from atf.storage.partitions import PostgresPartitions
 from atf.storage.workers_repository import PostgresLeases
+from atf.testing.clocks import FakeMarketClock
 
 OWNER = 1  # the user that the first migration makes
-
-
-@dataclass
-class FakeMarketClock:
-    """Market time that stands where a test puts it."""
-
-    at: datetime
-    is_replay: bool = False
-
-    async def now(self) -> datetime:
-        return self.at
-
-    async def step(self) -> bool:
-        return False
-
-    def rings_at(self, instant: datetime, now: datetime) -> datetime | None:
-        return instant if instant <= now else None
 
 
 class Rows:

@@ -13,7 +13,8 @@ import pytest
 
 from atf.adapters.providers.replay import ReplayBarProvider
 from atf.alerts.alerts_service import AlertRecord, AlertsService, NewAlert
-from atf.alerts.evaluator import AlertEvaluator, AlertStore, StoredAlert
+from atf.alerts.evaluator import AlertEvaluator, AlertStore
+from atf.alerts.outcome import StoredAlert
 from atf.errors import DatabaseUnavailable, InvalidInput, NotFound
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import ClaimedBatch, Completion, JobType, WorkerId
@@ -27,7 +28,9 @@ from atf.storage.runs_repository import PostgresRunQueue
 from atf.storage.schedules_repository import PostgresGroups, PostgresJobsRepository
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import FakeMarketClock, Rows
+    from tests.integration.conftest import Rows
+
+    from atf.testing.clocks import FakeMarketClock
 
 OWNER, STRANGER = 1, 2
 BEGIN = datetime(2024, 3, 4, tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,16 +10,36 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
+from typer.testing import CliRunner
+
+from atf.alerts import schema_check
+from atf.bootstrap.checks import check_alert_schemas
+from atf.cli import scheduler as scheduler_command
+from atf.errors import ConfigurationError
+from atf.storage.embedded import EmbeddedCluster
 
 RULE = {"indicator": "rsi", "operator": ">", "value": 70}
 CONFIG = {"ticker": "AAPL", "timeframe": "1d", "rule": RULE}
-HEAVY = ("aiogram", "ccxt", "matplotlib", "pandas", "backtrader", "yfinance")
+HEAVY = (
+    "aiogram",
+    "ccxt",
+    "matplotlib",
+    "pandas",
+    "backtrader",
+    "yfinance",
+    "fastapi",
+    "httpx",
+    "httptools",
+    "jinja2",
+)
 
 
 class CommandLine:
     def __init__(self, home: Path, url: str) -> None:
         self.url = url
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("ATF_")}
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("ATF_", "SCHEDULER_"))
+        }
         self.environment |= {"ATF_HOME": str(home), "ATF_DATABASE_URL": url, "NO_COLOR": "1"}
 
     def __call__(
@@ -42,6 +63,16 @@ class CommandLine:
         assert finished.stderr.startswith("atf: ")
         assert finished.stderr.count("\n") == 1, finished.stderr
         return finished.stderr.removeprefix("atf: ").strip()
+
+    def failed_checks(self, *arguments: str, **environment: str) -> list[str]:
+        """What a command that checks found to be wrong: also told in one sentence, with exit status 1."""
+        finished = self(*arguments, "--json", **environment)
+        assert finished.returncode == 1, finished
+        assert "Traceback" not in finished.stderr
+        assert finished.stderr.splitlines()[-1].startswith("atf: ")
+        report = json.loads(finished.stdout)
+        assert report["ok"] is False
+        return [f"{one['subject']}: {one['detail']}" for one in report["checks"] if one["outcome"] == "failed"]
 
     def stored(self, table: str) -> int:
         with create_engine(self.url, poolclass=NullPool).connect() as connection:
@@ -162,7 +193,7 @@ def test_a_url_of_something_else_names_the_setting(atf: CommandLine, url: str) -
 def test_a_database_without_tables_names_the_command(atf: CommandLine, empty_database_url: str) -> None:
     assert "run `atf db migrate`" in atf.refused("alerts", "list", ATF_DATABASE_URL=empty_database_url)
     migrated = atf("db", "migrate", ATF_DATABASE_URL=empty_database_url)
-    assert (migrated.returncode, migrated.stdout) == (0, "schema none → 0001\n")
+    assert (migrated.returncode, migrated.stdout) == (0, "schema none → 0002\n")
     assert json.loads(atf("alerts", "list", "--json", ATF_DATABASE_URL=empty_database_url).stdout) == []
 
 
@@ -174,6 +205,132 @@ def test_services_refuse_a_database_without_tables(atf: CommandLine, empty_datab
 def test_a_bad_setting_names_its_variable(atf: CommandLine) -> None:
     assert atf.refused("alerts", "list", ATF_DATABASE_POOL_SIZE="many").startswith("ATF_DATABASE_POOL_SIZE: ")
     assert atf.refused("worker", "start", ATF_WORKER_LEASE_SECONDS="0").startswith("ATF_WORKER_LEASE_SECONDS: ")
+
+
+def config_file(folder: Path, content: str) -> str:
+    path = folder / "settings.json"
+    path.write_text(content)
+    return str(path)
+
+
+def test_config_show_says_where_each_value_comes_from(atf: CommandLine, tmp_path: Path) -> None:
+    named = config_file(tmp_path, '{"alert_timeout": 7}')
+    shown = json.loads(atf("config", "show", "--json", ATF_CONFIG=named, SCHEDULER_MAX_WORKERS="4").stdout)
+    assert shown["config_file"] == named
+    found = {one["name"]: (one["value"], one["source"], one["origin"]) for one in shown["settings"]}
+    assert found["max_workers"] == (4, "environment", "SCHEDULER_MAX_WORKERS")
+    assert found["alert_timeout_seconds"] == (7, "file", f"{named}: alert_timeout")
+    assert found["startup_delay_seconds"] == (10, "default", "default")
+    password = make_url(atf.url).password
+    assert password
+    for words in (["config", "show"], ["config", "show", "--json"], ["scheduler", "validate-config"]):
+        finished = atf(*words, ATF_CONFIG=named)
+        assert finished.returncode == 0
+        assert password not in finished.stdout + finished.stderr
+
+
+def test_a_broken_config_file_stops_every_command(atf: CommandLine, tmp_path: Path) -> None:
+    named = config_file(tmp_path, '{"job_defaults": {"max_instances": 0}}')
+    for words in (["scheduler", "start"], ["worker", "start"], ["notifications", "start"], ["config", "show"]):
+        sentence = atf.refused(*words, ATF_CONFIG=named)
+        assert sentence == (f"{named}: job_defaults.max_instances: must be greater than or equal to 1, got 0")
+
+
+def test_two_databases_stop_every_process(atf: CommandLine) -> None:
+    other = "postgresql://ann:secret@elsewhere/atf"
+    for words in (["scheduler", "start"], ["worker", "start"], ["notifications", "start"]):
+        sentence = atf.refused(*words, SCHEDULER_DATABASE_URL=other)
+        assert sentence.startswith("ATF_DATABASE_URL and SCHEDULER_DATABASE_URL: both are set, to ")
+        assert "secret" not in sentence
+
+
+def test_validate_config_finds_everything_at_once(atf: CommandLine, tmp_path: Path) -> None:
+    assert atf("scheduler", "validate-config").returncode == 0
+    named = config_file(tmp_path, '{"max_workrs": 3, "alert_timeout": "5"}')
+    wrong = {"ATF_CONFIG": named, "SCHEDULER_STARTUP_DELAY": "soon", "ATF_POLL_INTRVAL": "3"}
+    assert atf.failed_checks("scheduler", "validate-config", **wrong) == [
+        f"config file: {named}: max_workrs: unknown key; did you mean 'max_workers'?",
+        f'config file: {named}: alert_timeout: must be a valid number, got "5"',
+        "environment: SCHEDULER_STARTUP_DELAY: must be a valid number, got 'soon'",
+        "variables: not a setting of this ATF, ignored: ATF_POLL_INTRVAL (did you mean ATF_POLL_INTERVAL?)",
+    ]
+    broken = config_file(tmp_path, '{"max_workers": 3,}')
+    [failed] = atf.failed_checks("scheduler", "validate-config", ATF_CONFIG=broken)
+    assert f"{broken}: line 1, column " in failed
+    [failed] = atf.failed_checks("scheduler", "validate-config", ATF_DATABASE_URL="mysql://root:secret@db/atf")
+    assert failed.startswith("database: ATF_DATABASE_URL: 'mysql' is not supported")
+
+
+def test_unknown_variable_is_warned_of_and_stops_nothing(atf: CommandLine) -> None:
+    finished = atf("alerts", "list", "--json", ATF_FROM_A_LATER_VERSION="1")
+    assert (finished.returncode, json.loads(finished.stdout)) == (0, [])
+    assert finished.stderr == "not a setting of this ATF, ignored: ATF_FROM_A_LATER_VERSION\n"
+    assert atf("scheduler", "validate-config", SCHEDULER_SERVICE_HOST="10.0.0.1").returncode == 0
+
+
+def test_test_db_passes_on_a_database_that_atf_can_use(atf: CommandLine, own_cluster: EmbeddedCluster) -> None:
+    with own_cluster.acquire() as handle:
+        url = handle.url()
+        [failed] = atf.failed_checks("scheduler", "test-db", ATF_DATABASE_URL=url)
+        assert "run `atf db migrate`" in failed
+        atf("db", "migrate", ATF_DATABASE_URL=url)
+        finished = atf("scheduler", "test-db", "--json", ATF_DATABASE_URL=url)
+    assert finished.returncode == 0, finished
+    checks = {one["subject"]: one["detail"] for one in json.loads(finished.stdout)["checks"]}
+    assert list(checks) == ["connection", "server", "schema", "notifications", "durability"]
+    assert "***" in checks["connection"]
+
+
+def test_test_db_says_what_is_wrong_with_exit_status_1(atf: CommandLine) -> None:
+    closed = "postgresql://atf:secret@127.0.0.1:9/atf"
+    [failed] = atf.failed_checks("scheduler", "test-db", ATF_DATABASE_URL=closed)
+    assert failed.startswith("connection: the database does not answer")
+    assert "secret" not in failed
+    # The tests' own server does without, as nobody needs its data again.
+    [failed] = atf.failed_checks("scheduler", "test-db")
+    assert failed.startswith(
+        "durability: the server runs with fsync and full_page_writes and synchronous_commit off"
+    )
+    [failed] = atf.failed_checks("scheduler", "test-db", ATF_DATABASE_POOL_SIZE="many")
+    assert failed.startswith("settings: ATF_DATABASE_POOL_SIZE: ")
+
+
+def test_validate_schemas_passes_on_what_ships_and_names_what_is_broken(
+    atf: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "examples that fit" in atf("scheduler", "validate-schemas").stdout
+    copy = tmp_path / "schemas"
+    shutil.copytree(Path(schema_check.__file__).parent / "schemas", copy)
+    monkeypatch.setattr(schema_check, "schema_folder", lambda: copy)
+    assert [check.outcome for check in check_alert_schemas()] == ["ok"]
+    broken = copy / "alert.schema.json"
+    broken.write_text(broken.read_text().replace('"type": "object"', '"type": "objekt"'))
+    [check] = check_alert_schemas()
+    assert (check.outcome, "is not JSON Schema 2020-12" in check.detail) == ("failed", True)
+    broken.unlink()
+    [check] = check_alert_schemas()
+    assert (check.outcome, check.detail) == ("failed", "is missing: install ATF again")
+    finished = CliRunner().invoke(scheduler_command.app, ["validate-schemas"])
+    assert isinstance(finished.exception, ConfigurationError)
+    assert finished.stdout == "failed  alert.schema.json  is missing: install ATF again\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["validate-config"], ["validate-schemas", "--json"], ["validate-config", "--help"]]
+)
+def test_the_service_s_module_is_the_same_command(atf: CommandLine, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "atf.services.scheduler", *arguments]
+    finished = subprocess.run(command, env=atf.environment, capture_output=True, text=True, check=False)
+    same = atf("scheduler", *arguments)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (same.returncode, same.stdout, same.stderr)
+
+
+def test_the_service_s_module_starts_the_scheduler_and_passes_its_exit_status_on(atf: CommandLine) -> None:
+    wrong = atf.environment | {"SCHEDULER_MAX_WORKERS": "0"}
+    command = [sys.executable, "-m", "atf.services.scheduler"]
+    finished = subprocess.run(command, env=wrong, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert finished.stderr == "atf: SCHEDULER_MAX_WORKERS: must be greater than or equal to 1, got '0'\n"
 
 
 def test_a_home_that_cannot_be_used_is_named(atf: CommandLine, tmp_path: Path) -> None:
@@ -189,7 +346,7 @@ def test_atf_does_not_stop_a_database_that_it_does_not_run(atf: CommandLine) -> 
 
 def test_status_of_an_external_database_hides_its_password(atf: CommandLine) -> None:
     status = json.loads(atf("db", "status", "--json").stdout)
-    assert (status["kind"], status["current"], status["head"]) == ("external", "0001", "0001")
+    assert (status["kind"], status["current"], status["head"]) == ("external", "0002", "0002")
     assert "***" in status["url"]
 
 
@@ -232,7 +389,8 @@ def test_a_process_loads_no_library_that_it_does_not_need(process: str) -> None:
         ["alerts", "delete"], ["schedules", "list"], ["schedules", "show"], ["runs", "list"], ["runs", "show"],
         ["notifications", "list"], ["notifications", "start"], ["scheduler", "start"], ["worker", "start"],
         ["cron", "next"], ["db", "start"], ["db", "stop"], ["db", "status"], ["db", "url"], ["db", "migrate"],
-        ["db", "psql"], ["demo"],
+        ["db", "psql"], ["demo"], ["config", "show"], ["scheduler", "validate-config"], ["scheduler", "test-db"],
+        ["scheduler", "validate-schemas"], ["status"],
     ],
 )  # fmt: skip
 def test_every_command_explains_itself_with_an_example(words: list[str]) -> None:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.chaos.harness import wait_for
+
+from atf.testing.waiting import wait_for
 
 SERVICES = (("scheduler", "start"), ("worker", "start"), ("notifications", "start"))
 CONFIG = {

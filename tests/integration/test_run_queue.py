@@ -20,7 +20,9 @@ from atf.storage.schedules_repository import PostgresJobsRepository
 from atf.storage.workers_repository import PostgresLeases
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import FakeMarketClock, Rows
+    from tests.integration.conftest import Rows
+
+    from atf.testing.clocks import FakeMarketClock
 
 NOW = timedelta(0)
 LATER = timedelta(hours=1)

@@ -12,13 +12,15 @@ from sqlalchemy import text
 from atf.errors import InvalidCron, InvalidInput, NotFound, UnstorableData
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import JobType
-from atf.schedules.schedule import Schedule, ScheduleCreate
+from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleDefaults
 from atf.schedules.tick import Chunk, DueGroup, Firing, Tick, firing_of
 from atf.storage.database import Database
 from atf.storage.schedules_repository import PostgresGroups, PostgresJobsRepository
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Eventually, FakeMarketClock, Rows
+    from tests.integration.conftest import Eventually, Rows
+
+    from atf.testing.clocks import FakeMarketClock
 
 OWNER, STRANGER = 1, 2
 NOON = datetime(2024, 3, 5, 12, tzinfo=UTC)
@@ -89,6 +91,17 @@ async def test_a_schedule_is_stored_as_it_was_given(jobs: JobsService, clock: Fa
     assert (made.task_params, made.priority, made.enabled, made.version) == ({"a": [1, None, "ü"]}, -3, True, 1)
     assert made.next_run_at == NOON + HOUR
     assert made.created_at == made.updated_at == clock.at
+
+
+async def test_a_schedule_keeps_what_it_says_and_gets_defaults_for_the_rest(
+    database: Database, clock: FakeMarketClock, rows: Rows
+) -> None:
+    defaults = ScheduleDefaults(coalesce=True, max_instances=2, misfire_grace_seconds=60)
+    jobs = JobsService(PostgresJobsRepository(database), clock, defaults)
+    stored = await jobs.create_schedule(OWNER, a_schedule(misfire_grace_seconds=5))
+    assert (stored.coalesce, stored.max_instances, stored.misfire_grace_seconds) == (True, 2, 5)
+    assert await jobs.get_schedule(OWNER, stored.id) == stored
+    assert await rows.column("SELECT misfire_grace_seconds FROM job_schedules") == [5]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ class AlertsService:
         alert = parse_alert(new.config)
         series = alert.series
         await self._data.require_known(series.symbol, series.timeframe, field="ticker")
-        schedule = ScheduleCreate(
+        wanted = ScheduleCreate(
             name=new.name or f"{series.symbol} {series.timeframe}",
             job_type=JobType.ALERT,
             target=series.symbol,
@@ -117,7 +117,7 @@ class AlertsService:
             timezone=new.timezone,
             task_params=_document(new.config),
         )
-        self._jobs.check(schedule)
+        schedule = self._jobs.prepare(wanted)
         now = await self._clock.now()
         upcoming = CronParser.calculate_next_run(schedule.cron, schedule.timezone, after=now)
         stored = await self._repository.add(

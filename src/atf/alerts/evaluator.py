@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from atf.alerts.alert import Alert, parse_alert
-from atf.alerts.alert_message import compose
+from atf.alerts.alert_log import log_committed
 from atf.alerts.evaluation import Evaluation, bars_needed, evaluate_new_bars
+from atf.alerts.outcome import LoadedAlert, Outcome, StoredAlert
 from atf.alerts.rearm import AlertState, renewed
 from atf.errors import TransactionConflict, UnstorableData
 from atf.indicators.indicator_service import IndicatorService, IndicatorSession
@@ -33,83 +34,6 @@ _LOGGER = logging.getLogger(__name__)
 _LATE_DELAY: Final = timedelta(seconds=2)
 _RETRY_DELAY: Final = timedelta(seconds=1)
 _CONFLICT_TRIES: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAlert:
-    """An alert as the database has it now: ``state`` is None if it was lost or cannot be read."""
-
-    schedule_id: int
-    user_id: int
-    name: str
-    config: Mapping[str, Any]
-    version: int
-    is_active: bool
-    created_at: datetime
-    state: AlertState | None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedAlert:
-    """A stored alert with its rule compiled and the state from which it goes on."""
-
-    stored: StoredAlert
-    alert: Alert
-    state: AlertState
-    history_until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What becomes of one alert's runs: an evaluation to commit."""
-
-    loaded: LoadedAlert
-    evaluation: Evaluation
-    runs: tuple[ClaimedRun, ...]
-
-    @property
-    def schedule_id(self) -> int:
-        """The alert this is about."""
-        return self.loaded.stored.schedule_id
-
-    @property
-    def newest_run(self) -> ClaimedRun:
-        """The run that tells the result; the alert's other runs are covered by it."""
-        return max(self.runs, key=lambda run: run.key.scheduled_for)
-
-    def of_runs(self, ids: frozenset[int]) -> Outcome:
-        """Return this outcome for those of its runs that have these ids: no other may tell the result."""
-        return replace(self, runs=tuple(run for run in self.runs if run.key.id in ids))
-
-    def messages(self) -> list[OutgoingMessage]:
-        """Return one message for each trigger."""
-        stored = self.loaded.stored
-        return [
-            compose(stored.schedule_id, stored.user_id, stored.name, self.loaded.alert, trigger)
-            for trigger in self.evaluation.triggers
-        ]
-
-    def completions(self) -> list[Completion]:
-        """Return the results of the runs: the newest tells, the others are covered by it."""
-        newest = self.newest_run
-        told = Completion(newest, self._result(), self._used_snapshot(newest))
-        covered = {"covered_by": str(newest.run_id)}
-        return [told, *(Completion(run, covered) for run in self.runs if run is not newest)]
-
-    def _result(self) -> dict[str, Any]:
-        state = self.evaluation.state
-        return {
-            "bars_evaluated": self.evaluation.bars_evaluated,
-            "triggers": [trigger.bar_time.isoformat() for trigger in self.evaluation.triggers],
-            "status": state.status,
-            "data_status": state.data_status,
-        }
-
-    def _used_snapshot(self, run: ClaimedRun) -> dict[str, Any] | None:
-        stored = self.loaded.stored
-        if run.snapshot.get("version") == stored.version:
-            return None
-        return {**run.snapshot, "version": stored.version, "task_params": stored.config}
 
 
 class AlertCommit(Protocol):
@@ -175,6 +99,7 @@ class AlertEvaluator:
 
     async def handle(self, batch: ClaimedBatch) -> None:
         """Evaluate each alert of the batch once and bring all of its runs to an end, or put them back."""
+        began = time.monotonic()
         now = await self._clock.now()
         work = await self._load(batch, now)
         fetched = await self._data.closed_bars(_wanted(work.alerts, now), until=now, within=self._patience)
@@ -182,8 +107,9 @@ class AlertEvaluator:
         work.set_aside(fetched.late)
         outcomes = await self._evaluate(work, fetched.ready, now)
         await pause_point("alerts.before_commit")
-        await self._commit(batch.worker_id, outcomes)
+        committed = await self._commit(batch.worker_id, outcomes)
         await self._finish(batch.worker_id, work)
+        log_committed(committed, time.monotonic() - began)
 
     async def _load(self, batch: ClaimedBatch, now: datetime) -> _Work:
         work = _Work(batch)
@@ -217,32 +143,30 @@ class AlertEvaluator:
             outcomes.append(Outcome(loaded, evaluation, work.runs_of(loaded.stored.schedule_id)))
         return outcomes
 
-    async def _commit(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> None:
+    async def _commit(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Commit all, or halve until the one that the database refuses stands alone and fails alone."""
         if not outcomes:
-            return
+            return []
         try:
-            await self._commit_repeatedly(worker_id, outcomes)
+            return await self._commit_repeatedly(worker_id, outcomes)
         except UnstorableData as exc:
             if len(outcomes) == 1:
                 failures = [Failure(run, exc, is_permanent=True) for run in outcomes[0].runs]
                 await self._queue.fail(worker_id, failures, _RETRY_DELAY)
-                return
+                return []
             middle = len(outcomes) // 2
-            await self._commit(worker_id, outcomes[:middle])
-            await self._commit(worker_id, outcomes[middle:])
+            first = await self._commit(worker_id, outcomes[:middle])
+            return first + await self._commit(worker_id, outcomes[middle:])
 
-    async def _commit_repeatedly(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> None:
-        for tries_left in reversed(range(_CONFLICT_TRIES)):
+    async def _commit_repeatedly(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        for _ in range(_CONFLICT_TRIES - 1):
             try:
-                await self._commit_once(worker_id, outcomes)
+                return await self._commit_once(worker_id, outcomes)
             except TransactionConflict:
-                if not tries_left:
-                    raise
-            else:
-                return
+                continue
+        return await self._commit_once(worker_id, outcomes)
 
-    async def _commit_once(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> None:
+    async def _commit_once(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> list[Outcome]:
         async with self._store.commit() as commit:
             held = await commit.held(worker_id, [run for outcome in outcomes for run in outcome.runs])
             ours = [mine for o in outcomes if (mine := o.of_runs(held)).runs]
@@ -255,6 +179,7 @@ class AlertEvaluator:
         overtaken = [run for o in ours if o.schedule_id not in unchanged for run in o.runs]
         if overtaken:  # somebody else moved these alerts on; look again with what they left
             await self._queue.put_back(worker_id, overtaken, timedelta(0))
+        return valid
 
     async def _finish(self, worker_id: WorkerId, work: _Work) -> None:
         if work.failures:
@@ -294,7 +219,7 @@ class _Work:
         self.skipped += [Completion(run, {"skipped": reason}) for run in self._runs[schedule_id]]
 
     def fail(self, schedule_id: int, error: Exception) -> None:
-        _LOGGER.error("alert_%d failed: %s", schedule_id, error)
+        _LOGGER.error("Job alert_%d failed: %s", schedule_id, error, extra={"job_id": schedule_id})
         self.failures += [Failure(run, error, is_permanent=True) for run in self._runs[schedule_id]]
 
     def fail_series(self, unknown: Mapping[Series, str]) -> None:

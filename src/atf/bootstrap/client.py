@@ -12,6 +12,7 @@ from atf.bootstrap.market import build_data_manager, build_market_clock
 from atf.jobs.jobs_service import JobsService
 from atf.market.market_clock import MarketClock
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
+from atf.schedules.schedule import ScheduleDefaults
 from atf.settings import Settings
 from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.notifications_repository import PostgresOutbox
@@ -42,7 +43,12 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
     async with open_database(settings) as database:
         user_id = await PostgresUsers(database).id_of(user)
         clock = await build_market_clock(database)
-        jobs = JobsService(PostgresJobsRepository(database), clock)
+        jobs = JobsService(PostgresJobsRepository(database), clock, _schedule_defaults(settings))
         data = build_data_manager(database, settings)
         alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
         yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database))
+
+
+def _schedule_defaults(settings: Settings) -> ScheduleDefaults:
+    given = settings.job_defaults
+    return ScheduleDefaults(given.coalesce, given.max_instances, given.misfire_grace_seconds)

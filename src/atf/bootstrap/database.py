@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from atf.errors import AtfError
 from atf.settings import Settings
@@ -17,6 +17,7 @@ from atf.storage import migrate
 from atf.storage.database import Database, DatabaseLimits, parse_url, plain_url
 from atf.storage.embedded import ClusterHandle, EmbeddedCluster
 
+T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
 _CHECK_SECONDS: Final = 2.0
 
@@ -101,7 +102,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         async with _connected(settings, settings.database_url) as database:
             yield database
         return
-    handle = await asyncio.to_thread(embedded_cluster(settings).acquire)
+    handle = await _acquire(settings)
     keeper = asyncio.create_task(_keep_alive(handle), name="keeper of the embedded database")
     try:
         async with _connected(settings, handle.url()) as database:
@@ -110,6 +111,27 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         keeper.cancel()
         await asyncio.wait({keeper})
         await asyncio.shield(asyncio.to_thread(handle.release))
+
+
+async def _acquire(settings: Settings) -> ClusterHandle:
+    """Take a reference in a thread; a cancellation meanwhile gives it back, or the server would stay for ever."""
+    acquiring = asyncio.create_task(asyncio.to_thread(embedded_cluster(settings).acquire))
+    try:
+        return await uninterrupted(acquiring)
+    except asyncio.CancelledError:
+        if acquiring.exception() is None:
+            await asyncio.to_thread(acquiring.result().release)
+        raise
+
+
+async def uninterrupted(work: Awaitable[T]) -> T:
+    """Await work that must come to its own end, such as a thread; a cancellation takes effect after it."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 @asynccontextmanager

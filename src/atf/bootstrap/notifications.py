@@ -9,8 +9,11 @@ from datetime import timedelta
 from atf.adapters.channels.console import ConsoleChannel
 from atf.adapters.channels.inbox import InboxChannel
 from atf.bootstrap.database import open_database
+from atf.bootstrap.health import MainService, with_health
 from atf.jobs.lease import Lease
+from atf.lifecycle import Progress, Service
 from atf.notifications.background_service import BackgroundNotificationService, Channel, DeliveryPolicy
+from atf.services.notifications.service import NotificationsService
 from atf.settings import Settings
 from atf.storage.listener import Listener, require_notifications
 from atf.storage.notifications_repository import PostgresOutbox
@@ -18,7 +21,7 @@ from atf.storage.workers_repository import PostgresLeases
 
 
 @asynccontextmanager
-async def notifications_process(settings: Settings) -> AsyncIterator[BackgroundNotificationService]:
+async def notifications_process(settings: Settings, progress: Progress) -> AsyncIterator[Service]:
     """Open everything the notification service needs; it is closed in reverse order."""
     async with open_database(settings) as database:
         await require_notifications(database.direct_url)
@@ -33,7 +36,18 @@ async def notifications_process(settings: Settings) -> AsyncIterator[BackgroundN
         listener = Listener(database.direct_url, ["atf_outbox"])
         await listener.start()
         try:
-            yield BackgroundNotificationService(outbox, channels, lease, listener, policy=_policy(settings))
+            background = BackgroundNotificationService(
+                outbox, channels, lease, listener, policy=_policy(settings), progress=progress
+            )
+            main = MainService(
+                NotificationsService(background, progress),
+                "notification",
+                progress,
+                stalled_after_seconds=2 * settings.notification_timeout_seconds + 60,
+                port="notifications_port",
+            )
+            async with with_health(settings, database, main) as service:
+                yield service
         finally:
             await listener.stop()
 

@@ -10,9 +10,11 @@ from sqlalchemy import create_engine
 
 from atf.adapters.apscheduler.timer import ApschedulerTimer, open_jobstore
 from atf.bootstrap.database import open_database
+from atf.bootstrap.health import MainService, with_health
 from atf.bootstrap.market import build_market_clock
 from atf.jobs.chores.partition_maker import PartitionMaker
 from atf.jobs.chores.rescuer import Rescuer
+from atf.lifecycle import Progress, Service
 from atf.schedules.tick import Tick
 from atf.services.scheduler.service import Chores, SchedulerService
 from atf.settings import Settings
@@ -25,7 +27,7 @@ from atf.storage.workers_repository import PostgresLeases
 
 
 @asynccontextmanager
-async def scheduler_process(settings: Settings) -> AsyncIterator[SchedulerService]:
+async def scheduler_process(settings: Settings, progress: Progress) -> AsyncIterator[Service]:
     """Open everything a scheduler needs; it is closed in reverse order."""
     async with open_database(settings) as database:
         await require_notifications(database.direct_url)
@@ -33,7 +35,7 @@ async def scheduler_process(settings: Settings) -> AsyncIterator[SchedulerServic
         listener = Listener(database.direct_url, ["atf_schedules"])
         await listener.start()
         try:
-            yield SchedulerService(
+            scheduler = SchedulerService(
                 Tick(PostgresGroups(database, is_replay=clock.is_replay), clock),
                 clock,
                 Chores(
@@ -44,7 +46,21 @@ async def scheduler_process(settings: Settings) -> AsyncIterator[SchedulerServic
                 lock=SessionLock(database.direct_url, TIMER_LOCK),
                 waiter=listener,
                 poll=timedelta(seconds=settings.poll_interval_seconds),
+                startup_delay=timedelta(seconds=settings.startup_delay_seconds),
+                progress=progress,
             )
+            main = MainService(
+                scheduler,
+                "scheduler",
+                progress,
+                stalled_after_seconds=3 * settings.poll_interval_seconds + 60,
+                port="scheduler_port",
+                word=lambda: scheduler.state,
+                counts=True,
+                is_replay=clock.is_replay,
+            )
+            async with with_health(settings, database, main) as service:
+                yield service
         finally:
             await listener.stop()
 

@@ -8,9 +8,13 @@ from datetime import timedelta
 
 from atf.alerts.evaluator import AlertEvaluator
 from atf.bootstrap.database import open_database
+from atf.bootstrap.health import MainService, with_health
 from atf.bootstrap.market import build_data_manager, build_market_clock
 from atf.jobs.lease import Lease
+from atf.jobs.run import JobType
 from atf.jobs.worker import Worker, WorkerLimits
+from atf.lifecycle import Progress, Service
+from atf.services.worker.service import WorkerService
 from atf.settings import Settings
 from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.listener import Listener, require_notifications
@@ -19,7 +23,9 @@ from atf.storage.workers_repository import PostgresLeases
 
 
 @asynccontextmanager
-async def worker_process(settings: Settings, *, name: str = "worker") -> AsyncIterator[Worker]:
+async def worker_process(
+    settings: Settings, progress: Progress, *, name: str = "worker"
+) -> AsyncIterator[Service]:
     """Open everything a worker needs; it is closed in reverse order."""
     async with open_database(settings) as database:
         await require_notifications(database.direct_url)
@@ -40,7 +46,23 @@ async def worker_process(settings: Settings, *, name: str = "worker") -> AsyncIt
         listener = Listener(database.direct_url, ["atf_runs"])
         await listener.start()
         try:
-            limits = WorkerLimits(batch_size=settings.worker_batch_size)
-            yield Worker(queue, lease, [evaluator], listener, limits=limits)
+            worker = Worker(queue, lease, [evaluator], listener, limits=_limits(settings), progress=progress)
+            main = MainService(
+                WorkerService(worker, progress),
+                "worker",
+                progress,
+                stalled_after_seconds=settings.alert_timeout_seconds + 60,
+                port="worker_health_port",
+            )
+            async with with_health(settings, database, main) as service:
+                yield service
         finally:
             await listener.stop()
+
+
+def _limits(settings: Settings) -> WorkerLimits:
+    return WorkerLimits(
+        batch_size=settings.worker_batch_size,
+        max_workers=settings.max_workers,
+        timeouts={JobType.ALERT: timedelta(seconds=settings.alert_timeout_seconds)},
+    )

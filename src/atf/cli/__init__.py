@@ -43,13 +43,16 @@ class Subject:
 
 SUBJECTS: Final = (
     Subject("demo", "Replay real prices through the whole pipeline and watch.", is_group=False),
+    Subject("up", "Start everything and keep it alive.", is_group=False),
+    Subject("status", "Say what runs where and whether it is well.", is_group=False),
     Subject("alerts", "Add, list, show, pause, resume and delete alerts."),
     Subject("schedules", "List and show schedules."),
     Subject("runs", "List and show runs."),
     Subject("notifications", "List deliveries; run the notification service."),
     Subject("cron", "Say when a cron expression runs."),
-    Subject("scheduler", "Run the scheduler."),
+    Subject("scheduler", "Run the scheduler; check settings, database and schemas."),
     Subject("worker", "Run a worker."),
+    Subject("config", "Show the settings and where each comes from."),
     Subject("db", "Start, stop, migrate and look into the database."),
 )
 

@@ -9,9 +9,8 @@ import typer
 from atf.bootstrap.client import Client
 from atf.cli.client import with_client
 from atf.cli.output import JsonOption, LimitOption, UserOption, print_json, print_table
-from atf.lifecycle import run_process
+from atf.cli.process import run_service
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
-from atf.settings import load_settings
 
 app = typer.Typer()
 
@@ -49,8 +48,4 @@ def start() -> None:
     """
     from atf.bootstrap.notifications import notifications_process
 
-    async def main() -> None:
-        async with notifications_process(load_settings()) as service:
-            await service.process_notifications()
-
-    run_process(main())
+    run_service("notifications", notifications_process)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from atf.lifecycle import run_process
-from atf.settings import load_settings
+from atf.cli.process import run_service
 
 app = typer.Typer()
 
@@ -27,8 +27,4 @@ def start(
     """
     from atf.bootstrap.worker import worker_process
 
-    async def main() -> None:
-        async with worker_process(load_settings(), name=name) as worker:
-            await worker.run()
-
-    run_process(main())
+    run_service("worker", partial(worker_process, name=name))

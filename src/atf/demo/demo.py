@@ -7,21 +7,18 @@ says whether every stage was passed. Killed at any instant and started again, it
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from atf.bootstrap.demo import Replay, ReplayCounts, find_replay, open_counts, prepare_replay
+from atf.bootstrap.home_lock import only_one
 from atf.demo.dataset import load_dataset
 from atf.demo.demo_alerts import demo_alerts
 from atf.demo.summary import Summary, summarise
 from atf.demo.view import View
-from atf.errors import ConfigurationError, Conflict, TemporaryFailure
+from atf.errors import TemporaryFailure
 from atf.market.bars import Timeframe
 from atf.services.supervisor.supervisor import ChildCommand, Supervisor
 from atf.settings import Settings
@@ -53,8 +50,7 @@ async def run_demo(settings: Settings, plan: DemoPlan, view: View) -> Summary:
 
     Errors: Conflict if a demo runs already; ChildGaveUp if a process cannot be kept alive.
     """
-    home = settings.home
-    with _only_demo(home):
+    with only_one(settings.home, "demo"):
         began = time.monotonic()
         position = await find_replay(settings)
         if position is None or position.is_finished or position.begins_at != plan.replay.begins_at:
@@ -70,8 +66,8 @@ async def run_demo(settings: Settings, plan: DemoPlan, view: View) -> Summary:
 async def _replay(settings: Settings, plan: DemoPlan, view: View) -> ReplayCounts:
     async with open_counts(settings) as source:
         supervisor = Supervisor(_children(settings), shutdown_timeout=timedelta(seconds=10))
-        await supervisor.start()
-        watching = asyncio.create_task(supervisor.watch())
+        starting = asyncio.create_task(supervisor.start())
+        watching = asyncio.create_task(_ended(supervisor, starting))
         try:
             while True:
                 try:
@@ -86,8 +82,13 @@ async def _replay(settings: Settings, plan: DemoPlan, view: View) -> ReplayCount
                 if done:
                     watching.result()
         finally:
-            watching.cancel()
             await asyncio.shield(supervisor.stop())
+            await asyncio.wait({starting, watching})
+
+
+async def _ended(supervisor: Supervisor, starting: asyncio.Task[None]) -> None:
+    await starting
+    await supervisor.wait_ended()
 
 
 def _is_done(counts: ReplayCounts) -> bool:
@@ -106,6 +107,8 @@ def _children(settings: Settings) -> list[ChildCommand]:
         "ATF_HOME": str(settings.home),
         "ATF_PG_ALLOW_NOBODY": "true",
         "ATF_POLL_INTERVAL": "1",
+        "SCHEDULER_STARTUP_DELAY": "0",
+        "ATF_CONFIG": "none",  # a file could name another database
         "ATF_DATABASE_URL": "",
         "SCHEDULER_DATABASE_URL": "",
     }
@@ -118,20 +121,3 @@ def _children(settings: Settings) -> list[ChildCommand]:
         ChildCommand(name, arguments, settings.home / f"{name}.log", environment)
         for name, arguments in commands.items()
     ]
-
-
-@contextmanager
-def _only_demo(home: Path) -> Iterator[None]:
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        opened = (home / "demo.lock").open("w")
-    except OSError as exc:
-        raise ConfigurationError(
-            f"ATF_HOME: cannot use {home} ({exc.strerror}): set it to a folder that this account can write"
-        ) from exc
-    with opened as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(f"a demo runs already in {home}: stop it first") from None
-        yield

@@ -10,10 +10,11 @@ from atf.errors import InvalidInput, NotFound
 from atf.jobs.run import JobType, RunFilter, RunId, RunRecord
 from atf.market.market_clock import MarketClock
 from atf.schedules.cron_parser import CronParser
-from atf.schedules.schedule import Schedule, ScheduleCreate
+from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleDefaults
 
 _LONGEST_NAME: Final = 255
 _LONGEST_CRON: Final = 100
+_LARGEST_COUNT: Final = 2**31 - 1
 
 
 class JobsRepository(Protocol):
@@ -57,23 +58,33 @@ class JobsRepository(Protocol):
 class JobsService:
     """What users do with schedules and runs."""
 
-    def __init__(self, repository: JobsRepository, clock: MarketClock) -> None:
+    def __init__(
+        self, repository: JobsRepository, clock: MarketClock, defaults: ScheduleDefaults | None = None
+    ) -> None:
         self._repository = repository
         self._clock = clock
+        self._defaults = defaults or ScheduleDefaults()
 
     async def create_schedule(self, user_id: int, schedule: ScheduleCreate) -> Schedule:
         """Store a schedule; it fires for the first time at the first instant after now.
 
         Errors: InvalidInput that names the field; nothing is stored then.
         """
-        self.check(schedule)
+        schedule = self.prepare(schedule)
         now = await self._clock.now()
         upcoming = CronParser.calculate_next_run(schedule.cron, schedule.timezone, after=now)
         return await self._repository.create_schedule(user_id, schedule, now=now, next_fire_at=upcoming)
 
+    def prepare(self, schedule: ScheduleCreate) -> ScheduleCreate:
+        """Return the schedule as it can be stored, with the defaults for what it leaves open.
+
+        Errors: InvalidInput that names the field.
+        """
+        self._check(schedule)
+        return self._defaults.fill(schedule)
+
     @staticmethod
-    def check(schedule: ScheduleCreate) -> None:
-        """Raise InvalidInput that names the field if the schedule cannot be stored."""
+    def _check(schedule: ScheduleCreate) -> None:
         if not 0 < len(schedule.name) <= _LONGEST_NAME or not schedule.name.isprintable():
             raise InvalidInput(f"must have 1 to {_LONGEST_NAME} printable characters", field="name")
         if schedule.job_type not in list(JobType):
@@ -81,6 +92,10 @@ class JobsService:
             raise InvalidInput(f"'{schedule.job_type}' is not one of {allowed}", field="job_type")
         if len(schedule.cron) > _LONGEST_CRON:
             raise InvalidInput(f"has more than {_LONGEST_CRON} characters", field="cron")
+        for name in ("max_instances", "misfire_grace_seconds"):
+            value = getattr(schedule, name)
+            if value is not None and not 1 <= value <= _LARGEST_COUNT:
+                raise InvalidInput(f"must be 1 to {_LARGEST_COUNT}, got {value}", field=name)
         CronParser.parse(schedule.cron, schedule.timezone)
 
     async def get_schedule(self, user_id: int, schedule_id: int) -> Schedule:

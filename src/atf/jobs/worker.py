@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from atf.errors import AtfError, TemporaryFailure
 from atf.jobs.lease import Lease, LeaseLost
 from atf.jobs.retry import BackOff
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Failure, JobType, WorkerId
+from atf.lifecycle import Progress
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -61,10 +62,16 @@ class Waiter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """How much is claimed at once and how long an idle worker sleeps."""
+    """How much is claimed at once, how long an idle worker sleeps, how much is done at the same time.
+
+    ``max_workers`` handlers run at the same time, each with the batch of its type; ``timeouts`` says how long a
+    batch of a type may take, and a type that is not in it may take as long as the lease lives.
+    """
 
     batch_size: int = 500
     poll: timedelta = timedelta(seconds=1)
+    max_workers: int = 10
+    timeouts: Mapping[JobType, timedelta] = field(default_factory=dict)
 
 
 class Worker:
@@ -78,6 +85,7 @@ class Worker:
         waiter: Waiter,
         *,
         limits: WorkerLimits | None = None,
+        progress: Progress | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._queue = queue
@@ -85,7 +93,9 @@ class Worker:
         self._handlers: Mapping[JobType, BatchHandler] = {handler.job_type: handler for handler in handlers}
         self._waiter = waiter
         self._limits = limits or WorkerLimits()
+        self._at_once = asyncio.Semaphore(self._limits.max_workers)
         self._back_off = BackOff(timedelta(seconds=0.2), cap=timedelta(seconds=5))
+        self._progress = progress or Progress()
         self._jitter = jitter
 
     async def run(self) -> None:
@@ -101,6 +111,7 @@ class Worker:
                     if failures:
                         await self._queue.release_held(await self._lease.acquire())
                     busy = await self._round()
+                    self._progress.mark()
                     failures = 0
                 except (AtfError, OSError) as exc:
                     failures += 1
@@ -116,20 +127,42 @@ class Worker:
     async def _round(self) -> bool:
         worker_id = await self._lease.acquire()
         claimed = await self._queue.claim_runs(worker_id, tuple(self._handlers), self._limits.batch_size)
-        for job_type, runs in _by_type(claimed).items():
-            batch = ClaimedBatch(worker_id, job_type, tuple(runs))
-            await self._lease.guard(asyncio.create_task(self._handle(batch)))
+        batches = [ClaimedBatch(worker_id, kind, tuple(runs)) for kind, runs in _by_type(claimed).items()]
+        if batches:
+            await self._lease.guard(asyncio.create_task(self._handle_all(batches)))
         return bool(claimed)
+
+    async def _handle_all(self, batches: Sequence[ClaimedBatch]) -> None:
+        """Do all batches; one that must be tried again does not interrupt the others."""
+        ended = await asyncio.gather(*map(self._handle_in_turn, batches), return_exceptions=True)
+        failed = [error for error in ended if error is not None]
+        if failed:
+            raise failed[0]
+
+    async def _handle_in_turn(self, batch: ClaimedBatch) -> None:
+        async with self._at_once:
+            await self._handle(batch)
 
     async def _handle(self, batch: ClaimedBatch) -> None:
         try:
-            await self._handlers[batch.job_type].handle(batch)
+            await self._handle_in_time(batch)
         except (LeaseLost, TemporaryFailure):
             raise
         except Exception as exc:
             _LOGGER.exception("a batch of %d %s runs failed", len(batch.runs), batch.job_type)
             failures = [Failure(run, exc, is_permanent=False) for run in batch.runs]
             await self._queue.fail(batch.worker_id, failures, self._back_off.delay(1, self._jitter()))
+
+    async def _handle_in_time(self, batch: ClaimedBatch) -> None:
+        """Do a batch; what took too long is cancelled and fails, what it has completed stays so."""
+        limit = self._limits.timeouts.get(batch.job_type)
+        try:
+            async with asyncio.timeout(None if limit is None else limit.total_seconds()) as timer:
+                await self._handlers[batch.job_type].handle(batch)
+        except TimeoutError as exc:
+            if limit is None or not timer.expired():
+                raise
+            raise TimeoutError(f"took longer than {limit.total_seconds():g} s") from exc
 
     async def _hand_back(self) -> None:
         try:

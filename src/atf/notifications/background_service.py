@@ -19,6 +19,7 @@ from atf.jobs.lease import Lease
 from atf.jobs.retry import BackOff
 from atf.jobs.run import WorkerId
 from atf.jobs.worker import Waiter
+from atf.lifecycle import Progress
 from atf.notifications.message import Delivery, DeliveryStatus, OutgoingMessage
 from atf.pause_points import pause_point
 
@@ -93,6 +94,7 @@ class BackgroundNotificationService:
         waiter: Waiter,
         *,
         policy: DeliveryPolicy | None = None,
+        progress: Progress | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = outbox
@@ -102,6 +104,7 @@ class BackgroundNotificationService:
         self._policy = policy or DeliveryPolicy()
         self._retry = BackOff(timedelta(seconds=10))
         self._reconnect = BackOff(timedelta(seconds=0.2), cap=timedelta(seconds=5))
+        self._progress = progress or Progress()
         self._jitter = jitter
 
     async def queue_notification(self, message: OutgoingMessage) -> bool:
@@ -117,6 +120,7 @@ class BackgroundNotificationService:
                     if failures:
                         await self._outbox.release_held(await self._lease.acquire())
                     busy = await self._round()
+                    self._progress.mark()
                     failures = 0
                 except (AtfError, OSError) as exc:
                     failures += 1
@@ -168,6 +172,7 @@ class BackgroundNotificationService:
                 await asyncio.sleep(self._reconnect.delay(failures, self._jitter()).total_seconds())
 
     async def _try(self, channel: Channel, delivery: Delivery) -> Settled:
+        self._progress.mark()  # a round of many slow sends is no standstill
         try:
             async with asyncio.timeout(self._policy.timeout.total_seconds()):
                 accepted = await channel.send(delivery)

@@ -61,6 +61,10 @@ class GroupStore(Protocol):
         """
         ...
 
+    async def count_active(self) -> int:
+        """Return how many schedules are enabled."""
+        ...
+
     async def park(self, group: DueGroup) -> None:
         """Let a group that cannot be computed any more sleep until one of its schedules is changed."""
         ...
@@ -90,6 +94,10 @@ class Tick:
                 continue
             created += await self._fire(firing)
         return created
+
+    async def active_schedules(self) -> int:
+        """Return how many schedules are enabled."""
+        return await self._groups.count_active()
 
     async def rings_at(self) -> datetime | None:
         """Return the wall instant of the next tick, None if nothing is scheduled or a replay must step."""

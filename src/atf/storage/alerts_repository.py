@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.alerts.alert_message import storable, trigger_key
 from atf.alerts.alerts_service import AlertRecord, TriggerRecord
-from atf.alerts.evaluator import LoadedAlert, Outcome, StoredAlert
+from atf.alerts.outcome import LoadedAlert, Outcome, StoredAlert
 from atf.alerts.rearm import AlertState, AlertStatus, DataStatus, Gate
 from atf.jobs.run import ClaimedRun, Completion, WorkerId
 from atf.notifications.message import OutgoingMessage

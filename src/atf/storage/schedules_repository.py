@@ -11,7 +11,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.jobs.run import JobType, RunFilter, RunId, RunRecord
-from atf.schedules.schedule import Schedule, ScheduleCreate
+from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleDefaults
 from atf.schedules.tick import Chunk, DueGroup, Firing
 from atf.storage import runs_repository
 from atf.storage.database import Database
@@ -19,7 +19,7 @@ from atf.storage.partitions import Partition, make_missing, partitions_between
 
 _SCHEDULE: Final = """
     id, user_id, name, job_type, target, task_params, cron, timezone, enabled, priority, next_run_at,
-    created_at, updated_at, version"""
+    created_at, updated_at, version, "coalesce", max_instances, misfire_grace_seconds"""
 
 # The group's row is locked first and by everybody, so a tick that is about to let it sleep and a schedule that
 # joins it cannot miss each other.
@@ -34,9 +34,11 @@ _JOIN_GROUP: Final = text(
 _INSERT: Final = text(
     f"""
     INSERT INTO job_schedules (user_id, name, job_type, target, task_params, cron, timezone, enabled, priority,
-                               next_run_at, created_at, updated_at, effective_from, group_id)
+                               next_run_at, created_at, updated_at, effective_from, group_id,
+                               "coalesce", max_instances, misfire_grace_seconds)
     VALUES (:user_id, :name, :job_type, :target, CAST(:task_params AS jsonb), :cron, :timezone, :enabled,
-            :priority, :next_run_at, :now, :now, :now, :group_id)
+            :priority, :next_run_at, :now, :now, :now, :group_id,
+            :coalesce, :max_instances, :misfire_grace_seconds)
     RETURNING {_SCHEDULE}
     """
 )
@@ -134,6 +136,7 @@ _ADVANCE: Final = text(
     """
 )
 
+_COUNT_ACTIVE: Final = text("SELECT count(*) FROM job_schedules WHERE enabled AND deleted_at IS NULL")
 _PARK: Final = text("UPDATE schedule_groups SET next_fire_at = NULL WHERE id = :group_id")
 
 
@@ -244,6 +247,11 @@ class PostgresGroups:
             await connection.execute(text("SELECT pg_notify('atf_runs', '')"))
         return made
 
+    async def count_active(self) -> int:
+        """Return how many schedules are enabled."""
+        async with self._database.transaction() as connection:
+            return int((await connection.execute(_COUNT_ACTIVE)).scalar_one())
+
     async def park(self, group: DueGroup) -> None:
         """Let a group that cannot be computed any more sleep."""
         async with self._database.transaction() as connection:
@@ -271,6 +279,7 @@ async def insert_schedule(
     next_fire_at: datetime,
 ) -> Schedule:
     """Store a schedule within somebody's transaction."""
+    schedule = ScheduleDefaults().fill(schedule)
     group = {"cron": schedule.cron, "timezone": schedule.timezone, "next_fire_at": next_fire_at}
     group_id = (await connection.execute(_JOIN_GROUP, group)).scalar_one()
     values = {
@@ -286,6 +295,9 @@ async def insert_schedule(
         "next_run_at": next_fire_at if schedule.enabled else None,
         "now": now,
         "group_id": group_id,
+        "coalesce": schedule.coalesce,
+        "max_instances": schedule.max_instances,
+        "misfire_grace_seconds": schedule.misfire_grace_seconds,
     }
     row = (await connection.execute(_INSERT, values)).one()
     await _tell_schedulers(connection)

@@ -9,7 +9,8 @@ import pytest
 
 from atf.alerts.alert import parse_alert
 from atf.alerts.evaluation import evaluate_new_bars
-from atf.alerts.evaluator import AlertCommit, AlertEvaluator, LoadedAlert, Outcome, StoredAlert
+from atf.alerts.evaluator import AlertCommit, AlertEvaluator
+from atf.alerts.outcome import LoadedAlert, Outcome, StoredAlert
 from atf.alerts.rearm import AlertState, AlertStatus
 from atf.errors import InvalidAlertRule, NotFound, TemporaryFailure, TransactionConflict, UnstorableData
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, RunId, RunKey, WorkerId

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from atf.errors import InvalidInput, NotFound
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import JobType, RunFilter, RunId, RunRecord
-from atf.schedules.schedule import Schedule, ScheduleCreate
+from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleDefaults
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 BACKUP = ScheduleCreate("nightly", "backup", "all", "30 2 * * *")
@@ -52,6 +53,9 @@ class FakeRepository:
             created_at=now,
             updated_at=now,
             version=1,
+            coalesce=bool(schedule.coalesce),
+            max_instances=schedule.max_instances or 0,
+            misfire_grace_seconds=schedule.misfire_grace_seconds or 0,
         )
         self.schedules[made.id] = made
         return made
@@ -154,3 +158,18 @@ async def test_delete_takes_it_out_of_sight(service: JobsService) -> None:
     await service.create_schedule(1, BACKUP)
     assert await service.delete_schedule(1, 1)
     assert await service.list_schedules(1) == []
+
+
+async def test_schedule_gets_the_installation_s_defaults_for_what_it_leaves_open() -> None:
+    defaults = ScheduleDefaults(coalesce=True, max_instances=2, misfire_grace_seconds=60)
+    service = JobsService(FakeRepository(), FrozenMarketClock(), defaults)
+    made = await service.create_schedule(1, replace(BACKUP, misfire_grace_seconds=5))
+    assert (made.coalesce, made.max_instances, made.misfire_grace_seconds) == (True, 2, 5)
+
+
+@pytest.mark.parametrize("field", ["max_instances", "misfire_grace_seconds"])
+async def test_counts_out_of_range_are_refused(field: str) -> None:
+    service = JobsService(FakeRepository(), FrozenMarketClock())
+    changes: dict[str, Any] = {field: 0}
+    with pytest.raises(InvalidInput, match=f"^{field}: must be 1 to"):
+        await service.create_schedule(1, replace(BACKUP, **changes))

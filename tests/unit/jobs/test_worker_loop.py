@@ -3,6 +3,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -111,13 +112,13 @@ def raising(error: Exception, times: int = 1) -> Callable[[ClaimedBatch], Awaita
 
 @asynccontextmanager
 async def working(
-    queue: FakeQueue, *handlers: FakeHandler, leases: FakeLeases | None = None
+    queue: FakeQueue, *handlers: FakeHandler, leases: FakeLeases | None = None, **limits: Any
 ) -> AsyncIterator[FakeWaiter]:
     """A running worker, from when it is first idle; it is cancelled and waited for at the end."""
     waiter = FakeWaiter()
     lease = Lease(leases or FakeLeases(), name="w", types=["alert"], length=timedelta(hours=1))
-    limits = WorkerLimits(batch_size=7, poll=timedelta(seconds=3))
-    worker = Worker(queue, lease, handlers, waiter, limits=limits, jitter=lambda: 0.0)
+    all_limits = WorkerLimits(batch_size=7, poll=timedelta(seconds=3), **limits)
+    worker = Worker(queue, lease, handlers, waiter, limits=all_limits, jitter=lambda: 0.0)
     task = asyncio.create_task(worker.run())
     try:
         async with asyncio.timeout(5):
@@ -161,6 +162,73 @@ async def test_one_type_that_raises_does_not_keep_the_others_from_their_work() -
     async with working(queue, broken, backups):
         assert backups.batches == [[2]]
         assert [failure.run.key.id for failure in queue.failures] == [1]
+
+
+THREE_TYPES = (JobType.ALERT, JobType.BACKUP, JobType.REPORT)
+ONE_OF_EACH = [run_of(number, kind) for number, kind in enumerate(THREE_TYPES, start=1)]
+
+
+@pytest.mark.parametrize("max_workers", [1, 3])
+async def test_no_more_handlers_run_at_once_than_max_workers(max_workers: int) -> None:
+    present = most = 0
+
+    async def attend(batch: ClaimedBatch) -> None:
+        nonlocal present, most
+        present += 1
+        most = max(most, present)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        present -= 1
+
+    handlers = [FakeHandler(kind, attend) for kind in THREE_TYPES]
+    async with working(FakeQueue(ONE_OF_EACH), *handlers, max_workers=max_workers):
+        assert most == max_workers
+        assert [len(handler.batches) for handler in handlers] == [1, 1, 1]
+
+
+async def test_type_that_must_be_tried_again_does_not_interrupt_the_others() -> None:
+    ended = list[int]()
+
+    async def slow(batch: ClaimedBatch) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        ended.append(len(batch.runs))
+
+    later = FakeHandler(JobType.ALERT, raising(TemporaryFailure("later")))
+    queue = FakeQueue([run_of(1), run_of(2, JobType.BACKUP)])
+    async with working(queue, later, FakeHandler(JobType.BACKUP, slow)):
+        assert ended == [1]
+        assert queue.names[:2] == ["claim", "release_held"]
+
+
+async def test_batch_that_takes_too_long_is_cancelled_and_fails_to_be_tried_again() -> None:
+    cancelled = list[bool]()
+
+    async def hangs(batch: ClaimedBatch) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    queue = FakeQueue([run_of(1), run_of(2, JobType.BACKUP)])
+    alerts, backups = FakeHandler(JobType.ALERT, hangs), FakeHandler(JobType.BACKUP)
+    timeouts = {JobType.ALERT: timedelta(milliseconds=20)}
+    async with working(queue, alerts, backups, timeouts=timeouts):
+        assert cancelled == [True]
+        assert backups.batches == [[2]]
+        [failure] = queue.failures
+        assert (failure.run.key.id, failure.is_permanent) == (1, False)
+        assert isinstance(failure.error, TimeoutError)
+        assert str(failure.error) == "took longer than 0.02 s"
+
+
+async def test_timeout_of_the_handler_s_own_stays_what_it_is() -> None:
+    own = TimeoutError("a provider's")
+    queue = FakeQueue([run_of(1)])
+    timeouts = {JobType.ALERT: timedelta(hours=1)}
+    async with working(queue, FakeHandler(does=raising(own)), timeouts=timeouts):
+        assert [failure.error for failure in queue.failures] == [own]
 
 
 async def test_temporary_failure_gives_everything_back_before_the_next_claim() -> None:

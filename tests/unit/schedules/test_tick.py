@@ -39,6 +39,9 @@ class FakeGroups:
         self.fired.append((firing, after_schedule_id, limit))
         return self.chunks.pop(0)
 
+    async def count_active(self) -> int:
+        return len(self.due)
+
     async def park(self, group: DueGroup) -> None:
         self.parked.append(group)
 

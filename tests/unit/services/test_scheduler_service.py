@@ -36,6 +36,9 @@ class FakeGroups:
         self.at = firing.next_fire_at
         return Chunk(1, None)
 
+    async def count_active(self) -> int:
+        return 0 if self.at is None else 1
+
     async def park(self, group: DueGroup) -> None:
         raise AssertionError(f"no group is parked here: {group}")
 
@@ -178,14 +181,13 @@ class World:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The service, from the end of its first round."""
-        task = asyncio.create_task(self.service.run())
+        starting = asyncio.create_task(self.service.start())
         try:
             assert await self.waiter.idle() in (5.0, 1.0)
             yield
         finally:
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await self.service.stop()
+            await starting
 
 
 async def test_holder_of_the_lock_sets_the_timer_to_what_is_due_next() -> None:
@@ -326,3 +328,11 @@ async def test_stop_stops_the_timer_and_gives_the_lock_back() -> None:
     async with world.running():
         pass
     assert (world.timer.is_running, world.lock.is_released) == (False, True)
+
+
+async def test_state_tells_holder_stand_by_and_end() -> None:
+    holder, stand_by = World(), World(is_free=False)
+    assert holder.service.state == "starting"
+    async with holder.running(), stand_by.running():
+        assert (holder.service.state, stand_by.service.state) == ("running", "standby")
+    assert (holder.service.state, stand_by.service.state) == ("stopped", "stopped")

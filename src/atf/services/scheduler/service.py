@@ -11,12 +11,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final, Protocol
 
 from atf.errors import AtfError
 from atf.jobs.chores.partition_maker import PartitionMaker
 from atf.jobs.chores.rescuer import Rescuer
 from atf.jobs.worker import Waiter
+from atf.lifecycle import Progress, Service
 from atf.market.market_clock import MarketClock
 from atf.schedules.tick import Tick
 
@@ -65,8 +67,20 @@ class Chores:
     partition_maker: PartitionMaker
 
 
-class SchedulerService:
-    """Turns schedules into due runs, at the market's time."""
+class SchedulerState(StrEnum):
+    """What a scheduler is doing, as its health tells it."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STANDBY = "standby"
+    STOPPED = "stopped"
+
+
+class SchedulerService(Service):
+    """Turns schedules into due runs, at the market's time.
+
+    It counts as started when it could tick; the start-up delay only postpones its first due tick.
+    """
 
     def __init__(
         self,
@@ -78,7 +92,10 @@ class SchedulerService:
         lock: TimerLock,
         waiter: Waiter,
         poll: timedelta,
+        startup_delay: timedelta = timedelta(0),
+        progress: Progress | None = None,
     ) -> None:
+        super().__init__("scheduler")
         self._tick = tick
         self._clock = clock
         self._chores = chores
@@ -86,18 +103,34 @@ class SchedulerService:
         self._lock = lock
         self._waiter = waiter
         self._poll = poll
+        self._startup_delay = startup_delay
+        self._progress = progress or Progress()
+        self._state = SchedulerState.STARTING
         self._timer: Timer | None = None
 
-    async def run(self) -> None:
+    @property
+    def state(self) -> SchedulerState:
+        """What the scheduler is doing now."""
+        return self._state
+
+    async def _serve(self, started: Callable[[], None]) -> None:
         """Schedule until cancelled; whatever goes wrong is logged and tried again at the next poll."""
         try:
             await self._until_ready()
+            started()
+            await self._survive(self._tell_started())
+            await asyncio.sleep(self._startup_delay.total_seconds())
             notified = False
             while True:
                 await self._survive(self._round(notified))
+                self._progress.mark()
                 notified = await self._waiter.wait(self._poll.total_seconds())
         finally:
             await asyncio.shield(self._shut_down())
+
+    async def _tell_started(self) -> None:
+        count = await self._tick.active_schedules()
+        _LOGGER.info("SchedulerService started with %d active schedules", count)
 
     async def _until_ready(self) -> None:
         """A tick must find its partitions: make them before the first one."""
@@ -145,6 +178,7 @@ class SchedulerService:
             _LOGGER.info("this scheduler holds the timer")
         elif not is_ours:
             await self._stop_timer()
+        self._state = SchedulerState.RUNNING if is_ours else SchedulerState.STANDBY
 
     async def _rescue(self) -> None:
         await self._survive(self._chores.rescuer.run_once())
@@ -158,5 +192,6 @@ class SchedulerService:
             await timer.stop()
 
     async def _shut_down(self) -> None:
+        self._state = SchedulerState.STOPPED
         await self._stop_timer()
         await self._lock.release()

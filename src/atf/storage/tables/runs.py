@@ -63,6 +63,7 @@ job_schedule_runs = Table(
         postgresql_where=text("status = 'PENDING'"),
     ),
     Index("job_schedule_runs_running_idx", "worker_id", postgresql_where=text("status = 'RUNNING'")),
+    Index("job_schedule_runs_failed_idx", "finished_at", postgresql_where=text("status = 'FAILED'")),
     postgresql_partition_by="LIST (retention_class)",
 )
 

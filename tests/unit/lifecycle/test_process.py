@@ -12,29 +12,42 @@ from atf.lifecycle import LIFELINE_VARIABLE
 # Says when it runs and when it was cancelled; then it cleans up until it is told that it may end.
 CHILD = """
 import asyncio, os, sys
-from atf.lifecycle import LIFELINE_VARIABLE, run_process
+from contextlib import asynccontextmanager
+from atf.lifecycle import LIFELINE_VARIABLE, Service, run_process
 
-async def told() -> None:
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+class Child(Service):
+    async def _serve(self, started):
+        print("running", LIFELINE_VARIABLE in os.environ, flush=True)
+        started()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            print("cancelled", flush=True)
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+            print("clean", flush=True)
 
-async def main() -> None:
-    print("running", LIFELINE_VARIABLE in os.environ, flush=True)
-    try:
-        await asyncio.Event().wait()
-    finally:
-        print("cancelled", flush=True)
-        await told()
-        print("clean", flush=True)
+    async def reload(self):
+        print("reloaded", flush=True)
 
-run_process(main())
+@asynccontextmanager
+async def open_child():
+    yield Child("child")
+
+run_process(open_child)
 """
 FAILING_CHILD = """
-from atf.lifecycle import run_process
+from contextlib import asynccontextmanager
+from atf.lifecycle import Service, run_process
 
-async def main() -> None:
-    raise ZeroDivisionError
+class Failing(Service):
+    async def _serve(self, started):
+        raise ZeroDivisionError
 
-run_process(main())
+@asynccontextmanager
+async def open_child():
+    yield Failing("failing")
+
+run_process(open_child)
 """
 
 
@@ -99,6 +112,16 @@ def test_further_signals_do_not_interrupt_the_cleaning_up() -> None:
         assert line(process) == "cancelled"
         process.send_signal(signal.SIGTERM)
         os.close(writing)
+        may_end(process)
+        assert (line(process), process.wait(10)) == ("clean", 0)
+
+
+def test_hangup_reloads_and_the_process_goes_on() -> None:
+    with child() as process:
+        process.send_signal(signal.SIGHUP)
+        assert line(process) == "reloaded"
+        process.send_signal(signal.SIGTERM)
+        assert line(process) == "cancelled"
         may_end(process)
         assert (line(process), process.wait(10)) == ("clean", 0)
 

@@ -1,0 +1,102 @@
+"""Where the time of a batch goes, seen from the seams that AlertEvaluator has: its store, data and queue.
+
+What lies between two seams is the evaluator's own: compiling after the load, evaluating after the bars.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+from atf.alerts.evaluator import AlertCommit, AlertStore
+from atf.alerts.outcome import StoredAlert
+from atf.jobs.run import ClaimedRun, Failure, JobType, WorkerId
+from atf.jobs.worker import RunQueue
+from atf.market.bars import Series
+from atf.market.data_manager import BarProvider, DataManager, FetchedBars
+
+STAGES: Final = ("claim", "load", "compile", "bars", "evaluate", "commit", "other")
+
+
+class StageWatch:
+    """Adds the time since the last mark to the stage that has just ended."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self._since = time.perf_counter()
+
+    def ended(self, stage: str) -> None:
+        """Book the time since the last mark."""
+        now = time.perf_counter()
+        self.seconds[stage] += now - self._since
+        self._since = now
+
+
+class WatchedQueue:
+    """A run queue whose claims are booked."""
+
+    def __init__(self, inner: RunQueue, watch: StageWatch) -> None:
+        self._inner = inner
+        self._watch = watch
+
+    async def claim_runs(self, worker_id: WorkerId, types: Sequence[JobType], limit: int) -> Sequence[ClaimedRun]:
+        """Claim, and book it."""
+        self._watch.ended("other")
+        runs = await self._inner.claim_runs(worker_id, types, limit)
+        self._watch.ended("claim")
+        return runs
+
+    async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
+        """Pass on."""
+        await self._inner.put_back(worker_id, runs, delay)
+
+    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure], delay: timedelta) -> None:
+        """Pass on."""
+        await self._inner.fail(worker_id, failures, delay)
+
+    async def release_held(self, worker_id: WorkerId) -> int:
+        """Pass on."""
+        return await self._inner.release_held(worker_id)
+
+
+class WatchedStore:
+    """An alert store whose loads and commits are booked."""
+
+    def __init__(self, inner: AlertStore, watch: StageWatch) -> None:
+        self._inner = inner
+        self._watch = watch
+
+    async def load(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
+        """Load, and book it."""
+        self._watch.ended("other")
+        alerts = await self._inner.load(schedule_ids)
+        self._watch.ended("load")
+        return alerts
+
+    @asynccontextmanager
+    async def commit(self) -> AsyncIterator[AlertCommit]:
+        """Commit, and book it; what went before was the evaluation."""
+        self._watch.ended("evaluate")
+        async with self._inner.commit() as commit:
+            yield commit
+        self._watch.ended("commit")
+
+
+class WatchedData(DataManager):
+    """A data manager whose fetches are booked; what went before was compiling."""
+
+    def __init__(self, providers: Sequence[BarProvider], watch: StageWatch) -> None:
+        super().__init__(providers)
+        self._watch = watch
+
+    async def closed_bars(
+        self, wanted: Mapping[Series, int], *, until: datetime, within: timedelta | None = None
+    ) -> FetchedBars:
+        """Fetch, and book it."""
+        self._watch.ended("compile")
+        fetched = await super().closed_bars(wanted, until=until, within=within)
+        self._watch.ended("bars")
+        return fetched

@@ -1,0 +1,57 @@
+"""What the log tells of committed alerts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from atf.alerts.outcome import Outcome
+from atf.alerts.rearm import AlertState
+
+_LOGGER = logging.getLogger(__name__)
+_MOST_LINES: Final = 20
+"""A batch of more alerts gets one line: at a hundred thousand a minute nobody could read theirs."""
+
+
+def log_committed(outcomes: Sequence[Outcome], seconds: float) -> None:
+    """Log each trigger, and each alert or, in a big batch, their number."""
+    for outcome in outcomes:
+        _log_triggers(outcome, seconds)
+    if len(outcomes) > _MOST_LINES:
+        _LOGGER.info("%d alert jobs executed successfully in %.1fs", len(outcomes), seconds)
+    level = logging.DEBUG if len(outcomes) > _MOST_LINES else logging.INFO
+    for outcome in outcomes if _LOGGER.isEnabledFor(level) else ():
+        ids = {"job_id": outcome.schedule_id, "run_id": str(outcome.newest_run.run_id)}
+        _LOGGER.log(level, "Job alert_%d executed successfully in %.1fs", outcome.schedule_id, seconds, extra=ids)
+        _LOGGER.debug("Alert state updated: %s", _shown(outcome.evaluation.state), extra=ids)
+
+
+def _log_triggers(outcome: Outcome, seconds: float) -> None:
+    stored, alert = outcome.loaded.stored, outcome.loaded.alert
+    for trigger in outcome.evaluation.triggers:
+        _LOGGER.info(
+            "Alert triggered",
+            extra={
+                "job_id": stored.schedule_id,
+                "user_id": stored.user_id,
+                "run_id": str(outcome.newest_run.run_id),
+                "ticker": alert.series.symbol,
+                "timeframe": str(alert.series.timeframe),
+                "bar_time": trigger.bar_time.isoformat(),
+                "current_value": trigger.value,
+                "threshold": trigger.threshold,
+                "execution_time": round(seconds, 3),
+            },
+        )
+
+
+def _shown(state: AlertState) -> dict[str, object]:
+    return {
+        "status": str(state.status),
+        "gate": str(state.gate),
+        "count": state.count,
+        "trigger_count": state.trigger_count,
+        "last_bar": None if state.last_bar is None else state.last_bar.isoformat(),
+        "data_status": str(state.data_status),
+    }

@@ -1,0 +1,60 @@
+"""The numbers of `/health` and `/stats`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Schedules, the queue, and what ended in the last 24 hours.
+
+    Units: durations in seconds; 0 if nothing ended. ``is_estimated``: there was so much that it was sampled.
+    """
+
+    total_schedules: int
+    enabled_schedules: int
+    pending_by_type: Mapping[str, int]
+    completed_24h: int
+    failed_24h: int
+    avg_duration: float
+    max_duration: float
+    common_errors: Sequence[tuple[str, int]] = ()
+    is_estimated: bool = False
+
+    @property
+    def pending_runs(self) -> int:
+        """Runs that wait for a worker or for their time."""
+        return sum(self.pending_by_type.values())
+
+    @property
+    def runs_24h(self) -> int:
+        """Runs that came to an end."""
+        return self.completed_24h + self.failed_24h
+
+    @property
+    def success_rate(self) -> float:
+        """The part of the runs that went well, 0 to 1; 1 if there were none."""
+        return self.completed_24h / self.runs_24h if self.runs_24h else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseProbe:
+    """What a look at the database found."""
+
+    has_alert_worker: bool
+    is_job_store_readable: bool
+
+
+class HealthStore(Protocol):
+    """What health reads from the database."""
+
+    async def probe(self) -> DatabaseProbe:
+        """Ask the database a few cheap questions. Errors: DatabaseUnavailable."""
+        ...
+
+    async def statistics(self) -> Statistics:
+        """Count. Errors: DatabaseUnavailable."""
+        ...

@@ -1,0 +1,1 @@
+"""What every process serves over HTTP, on this machine only."""

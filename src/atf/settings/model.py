@@ -1,0 +1,250 @@
+"""Every setting of every process, with its default, its limits and what it is for.
+
+Units are in the names; durations become ``timedelta`` where they are used. A field's description is its row in
+docs/settings.md.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from atf.errors import ConfigurationError
+from atf.settings.config_file import read_config_file
+from atf.settings.environment import given_by_environment
+from atf.settings.names import Names, nested, settings_of
+
+_DAY: Final = 86_400
+"""The longest duration that a setting may have."""
+
+Seconds = Annotated[float, Field(gt=0, le=_DAY, allow_inf_nan=False)]
+SecondsOrNone = Annotated[float, Field(ge=0, le=_DAY, allow_inf_nan=False)]
+"""A duration that may be left out by saying 0."""
+Pool = Annotated[int, Field(ge=1, le=1000)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+def default_home() -> Path:
+    """Return where ATF keeps its data: /var/lib/atf for root, the user's data folder otherwise.
+
+    Root's own home is closed to the account that PostgreSQL runs as, so root gets a system folder.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/atf")
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "atf"
+
+
+def home_folder() -> Path:
+    """Return ATF's home before all settings are read: the config file may lie in it."""
+    named = os.environ.get("ATF_HOME")
+    return Path(named) if named else default_home()
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobDefaults(_Part):
+    """What a new schedule gets unless it says otherwise."""
+
+    coalesce: bool = Field(default=False, description="whether instants that were missed together make one run")
+    max_instances: int = Field(default=3, ge=1, le=1000, description="runs of a schedule at the same time")
+    misfire_grace_seconds: Annotated[
+        int, Names(variables=("SCHEDULER_MISFIRE_GRACE_TIME",), key="misfire_grace_time")
+    ] = Field(default=30, ge=1, le=_DAY, description="how late a run still counts as on time")
+
+
+class ThreadPool(_Part):
+    """The threads of a worker process."""
+
+    type: Literal["threadpool"] = Field(default="threadpool", description="no other type is possible")
+    max_workers: Pool = Field(
+        default=20, description="threads of a worker process for handlers that block (with the job engine, later)"
+    )
+
+
+class ProcessPool(_Part):
+    """The child processes of a worker process."""
+
+    type: Literal["processpool"] = Field(default="processpool", description="no other type is possible")
+    max_workers: Pool = Field(
+        default=5, description="child processes of a worker for heavy handlers (with the job engine, later)"
+    )
+
+
+class Executors(_Part):
+    """Where handlers run that must not hold up the event loop."""
+
+    default: ThreadPool = ThreadPool()
+    processpool: ProcessPool = ProcessPool()
+
+
+class JobConfig(_Part):
+    """Limits of one kind of job; the job engine applies them, later."""
+
+    max_runtime_seconds: Annotated[Seconds, Names(key="max_runtime")] = Field(
+        description="how long a run may take (with the job engine, later)"
+    )
+    retry_attempts: int = Field(ge=0, le=1000, description="tries after the first (with the job engine, later)")
+    retry_delay_seconds: Annotated[SecondsOrNone, Names(key="retry_delay")] = Field(
+        description="pause before another try (with the job engine, later)"
+    )
+
+
+class JobConfigs(_Part):
+    """Limits by kind of job."""
+
+    report_generation: JobConfig = JobConfig(max_runtime_seconds=300, retry_attempts=3, retry_delay_seconds=60)
+    data_processing: JobConfig = JobConfig(max_runtime_seconds=600, retry_attempts=2, retry_delay_seconds=120)
+    notifications: JobConfig = JobConfig(max_runtime_seconds=30, retry_attempts=5, retry_delay_seconds=10)
+
+
+class Settings(BaseSettings):
+    """Settings with their defaults; what is passed counts more than the environment, and that more than the file.
+
+    Errors: ConfigurationError if the file cannot be used; pydantic's ValidationError for a value of the
+            environment. ``load_settings`` puts both into one sentence.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", nested_model_default_partial_update=True)
+
+    home: Path = Field(default_factory=default_home, description="where ATF keeps its data")
+    database_url: Annotated[
+        str | None,
+        Names(variables=("ATF_DATABASE_URL", "SCHEDULER_DATABASE_URL"), key="database_url", is_secret=True),
+    ] = Field(
+        default=None,
+        repr=False,
+        description="the database, in any spelling: `postgresql://`, `+asyncpg`, `+psycopg`; "
+        "without one ATF runs its own PostgreSQL",
+    )
+    database_direct_url: Annotated[str | None, Names(is_secret=True)] = Field(
+        default=None,
+        repr=False,
+        description="beside a pooler in transaction mode: a URL that reaches PostgreSQL itself",
+    )
+    database_pool_size: int = Field(default=5, ge=1, le=100, description="connections that a process keeps")
+    database_statement_timeout_seconds: Seconds = Field(default=30, description="how long a statement may take")
+    database_lock_timeout_seconds: Seconds = Field(
+        default=10, description="how long a statement waits for another transaction's lock"
+    )
+    pg_user: str | None = Field(
+        default=None,
+        description="account that ATF's own server runs as when ATF runs as root; else `postgres` is looked for",
+    )
+    pg_bindir: Path | None = Field(
+        default=None, description="folder with another PostgreSQL's programs than those of the wheel"
+    )
+    pg_allow_nobody: bool = Field(
+        default=False, description="lets root run the server as `nobody` where there is no better account"
+    )
+    data_files: Path | None = Field(
+        default=None, description="folder of the `files` provider; without one `bars` in ATF's home"
+    )
+    poll_interval_seconds: Annotated[
+        Seconds, Names(variables=("ATF_POLL_INTERVAL", "SCHEDULER_POLL_INTERVAL"))
+    ] = Field(default=5, description="how often the scheduler looks for due work if no notification comes")
+    max_workers: Annotated[Pool, Names(variables=("SCHEDULER_MAX_WORKERS",), key="max_workers")] = Field(
+        default=10, description="handlers of one worker process that run at the same time, each with its batch"
+    )
+    job_defaults: JobDefaults = JobDefaults()
+    alert_timeout_seconds: Annotated[
+        Seconds, Names(variables=("SCHEDULER_ALERT_TIMEOUT",), key="alert_timeout")
+    ] = Field(
+        default=300,
+        description="how long a batch of alerts may be evaluated; what is not done by then fails and is retried",
+    )
+    data_cache_ttl_seconds: Annotated[
+        SecondsOrNone, Names(variables=("SCHEDULER_DATA_CACHE_TTL",), key="data_cache_ttl")
+    ] = Field(default=60, description="how long fetched bars are kept (with the bar cache, later)")
+    bars_patience_seconds: Seconds = Field(default=2, description="how long a batch waits for a slow provider")
+    worker_lease_seconds: float = Field(
+        default=15, ge=1, le=_DAY, allow_inf_nan=False, description="how long a dead process keeps what it held"
+    )
+    worker_batch_size: int = Field(default=500, ge=1, le=10_000, description="runs claimed at once")
+    notification_timeout_seconds: Annotated[
+        Seconds,
+        Names(
+            variables=("ATF_NOTIFICATION_TIMEOUT", "SCHEDULER_NOTIFICATION_TIMEOUT"), key="notification_timeout"
+        ),
+    ] = Field(default=30, description="how long one send of a message may take")
+    notification_retries: Annotated[
+        int,
+        Names(
+            variables=("ATF_NOTIFICATION_RETRIES", "SCHEDULER_NOTIFICATION_RETRIES"), key="notification_retries"
+        ),
+    ] = Field(default=3, ge=0, le=1000, description="tries of a delivery after the first; then it is DEAD")
+    notification_batch_size: int = Field(default=100, ge=1, le=10_000, description="deliveries claimed at once")
+    startup_delay_seconds: Annotated[
+        SecondsOrNone, Names(variables=("SCHEDULER_STARTUP_DELAY",), key="startup_delay")
+    ] = Field(
+        default=10, description="how long a started scheduler waits before its first due tick; `/health` answers"
+    )
+    shutdown_timeout_seconds: Annotated[
+        Seconds, Names(variables=("SCHEDULER_SHUTDOWN_TIMEOUT",), key="shutdown_timeout")
+    ] = Field(default=30, description="how long a service may take to stop before it is cut off")
+    health_check_interval_seconds: Annotated[
+        Seconds, Names(variables=("SCHEDULER_HEALTH_CHECK_INTERVAL",), key="health_check_interval")
+    ] = Field(default=60, description="time between two health checks of a service")
+    health_host: str = Field(
+        default="127.0.0.1", description="where health endpoints listen; only addresses of this machine alone"
+    )
+    scheduler_port: Port = Field(
+        default=8002,
+        description="port of the scheduler's `/health` and `/stats`; 0 takes any free one, as does a default "
+        "that is taken already",
+    )
+    worker_health_port: Port = Field(default=0, description="port of a worker's `/health`; 0 takes any free one")
+    notifications_port: Port = Field(
+        default=8001,
+        description="port of the notification service; 0 takes any free one, as does a default that is taken "
+        "already",
+    )
+    executors: Executors = Executors()
+    job_configs: JobConfigs = JobConfigs()
+
+    @property
+    def data_files_folder(self) -> Path:
+        """Where the ``files`` provider looks for bars."""
+        return self.data_files or self.home / "bars"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return what is asked for values, the first counts most."""
+        del env_settings, dotenv_settings, file_secret_settings  # they know neither our names nor our file
+        return init_settings, _Environment(settings_cls), _File(settings_cls)
+
+
+class _Environment(PydanticBaseSettingsSource):
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError("the source answers as a whole")
+
+    def __call__(self) -> dict[str, Any]:
+        given = given_by_environment(settings_of(self.settings_cls))
+        return nested({setting: variable.value for setting, variable in given.items()})
+
+
+class _File(PydanticBaseSettingsSource):
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError("the source answers as a whole")
+
+    def __call__(self) -> dict[str, Any]:
+        file = read_config_file(settings_of(self.settings_cls), home_folder())
+        if file is None:
+            return {}
+        if file.problems:
+            raise ConfigurationError(file.problems[0])
+        return nested(file.given)
