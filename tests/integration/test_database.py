@@ -301,6 +301,7 @@ async def test_an_open_database_heals_when_its_server_is_killed_and_started_agai
 async def test_closing_twice_is_harmless(database: Database) -> None:
     await database.close()
     await database.close()
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 def test_the_socket_url_reaches_a_folder(database_url: str) -> None:

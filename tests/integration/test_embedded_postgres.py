@@ -236,8 +236,8 @@ def test_a_dropped_database_is_created_again(home: Path) -> None:
     with cluster_in(home).acquire() as handle:
         with psycopg.connect(handle.url("postgres").replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute("DROP DATABASE atf")
-        with cluster_in(home).acquire() as other:
-            connect(other).close()
+        with cluster_in(home).acquire() as other, closing(connect(other)) as again:
+            assert again.execute("SELECT current_database()").fetchone() == ("atf",)
 
 
 def test_sqlalchemy_takes_the_url_of_a_home_with_odd_characters(seed: Path) -> None:
@@ -259,8 +259,8 @@ def test_environment_of_the_caller_does_not_move_the_server(home: Path, monkeypa
         "TZ": "Asia/Tokyo",
     }.items():
         monkeypatch.setenv(name, value)
-    with cluster_in(home).acquire() as handle:
-        connect(handle).close()
+    with cluster_in(home).acquire() as handle, closing(connect(handle)) as connection:
+        assert connection.execute("SHOW data_directory").fetchone() == (str(data_dir(home)),)
 
 
 @pytest.mark.parametrize("bindir", sorted(Path("/usr/lib/postgresql").glob("*/bin")), ids=str)
@@ -431,8 +431,8 @@ def test_stale_lock_files_do_not_stop_the_start(home: Path, first_line: str) -> 
         kept = [lock.read_text().splitlines()[1:] for lock in locks]
     for lock, rest in zip(locks, kept, strict=True):
         lock.write_text("\n".join([first_line, *rest]) if first_line else "")
-    with cluster_in(home).acquire() as handle:
-        connect(handle).close()
+    with cluster_in(home).acquire() as handle, closing(connect(handle)) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 @needs_proc
@@ -518,8 +518,8 @@ def test_lost_password_can_be_replaced_as_the_error_says(home: Path) -> None:
         check=True,
         **account_of(home).launch_options(),
     )
-    with cluster_in(home).acquire() as handle:
-        connect(handle).close()
+    with cluster_in(home).acquire() as handle, closing(connect(handle)) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_server_that_listens_elsewhere_is_reported_and_can_be_stopped(

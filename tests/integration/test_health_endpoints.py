@@ -114,6 +114,7 @@ def test_a_killed_service_is_taken_out_by_the_next_one(installation: Monitored) 
     installation.start("worker", "start")
     wait_for(lambda: first not in {instance for instance, _, _ in installation.registered()})
     wait_for(lambda: len(installation.registered()) == 1)
+    assert first not in {instance for instance, _, _ in installation.registered()}
 
 
 def test_health_answers_during_the_start_up_delay(installation: Monitored) -> None:

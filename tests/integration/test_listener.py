@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -84,6 +85,7 @@ async def test_stopping_ends_the_session_and_may_be_repeated(
     await listener.stop()
     await listener.stop()
     await eventually(nobody_listens)
+    assert await rows.column(LISTENERS) == []
 
 
 async def test_starting_twice_listens_once(listener: Listener, rows: Rows) -> None:
@@ -92,7 +94,9 @@ async def test_starting_twice_listens_once(listener: Listener, rows: Rows) -> No
 
 
 async def test_one_that_was_never_started_may_be_stopped(database: Database) -> None:
-    await Listener(database.direct_url, ["atf_runs"]).stop()
+    never_started = Listener(database.direct_url, ["atf_runs"])
+    await never_started.stop()
+    assert not await never_started.wait(0.01)
 
 
 async def test_one_that_cannot_connect_does_not_wake_and_can_be_stopped() -> None:
@@ -103,7 +107,9 @@ async def test_one_that_cannot_connect_does_not_wake_and_can_be_stopped() -> Non
 
 
 async def test_notifications_arrive_on_a_direct_connection(database: Database) -> None:
-    await require_notifications(database.direct_url)
+    async with asyncio.timeout(4):  # a notification that does not arrive takes five seconds to be missed
+        (failure,) = await asyncio.gather(require_notifications(database.direct_url), return_exceptions=True)
+    assert failure is None
 
 
 async def test_a_server_that_is_not_there_is_worth_another_try() -> None:

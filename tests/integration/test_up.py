@@ -81,6 +81,7 @@ def test_killed_with_9_it_leaves_no_orphan_and_no_server(installation: Installat
     up.kill()
     up.wait()
     wait_for(lambda: nothing_runs(installation), patience=30, what="for the orphans' end")
+    assert "Traceback" not in installation.output("up")
 
 
 def test_a_child_that_dies_is_started_again_alone(installation: Installation) -> None:

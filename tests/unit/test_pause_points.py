@@ -6,9 +6,13 @@ from atf import pause_points
 from atf.pause_points import pause_point
 
 
-async def test_pause_point_is_inert_unless_the_environment_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pause_point_is_inert_unless_the_environment_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(pause_points, "_HELD_AT", "somewhere.else")
-    await pause_point("alerts.before_commit")
+    async with asyncio.timeout(5):
+        await pause_point("alerts.before_commit")
+    assert capsys.readouterr().err == ""
 
 
 async def test_held_process_announces_the_point_and_waits(

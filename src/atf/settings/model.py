@@ -228,19 +228,20 @@ class Settings(BaseSettings):
         return init_settings, _Environment(settings_cls), _File(settings_cls)
 
 
-class _Environment(PydanticBaseSettingsSource):
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError("the source answers as a whole")
+class _WholeSource(PydanticBaseSettingsSource):
+    """A source that answers for all fields at once, in ``__call__``."""
 
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        raise AssertionError("pydantic asks this source for all values at once")
+
+
+class _Environment(_WholeSource):
     def __call__(self) -> dict[str, Any]:
         given = given_by_environment(settings_of(self.settings_cls))
         return nested({setting: variable.value for setting, variable in given.items()})
 
 
-class _File(PydanticBaseSettingsSource):
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError("the source answers as a whole")
-
+class _File(_WholeSource):
     def __call__(self) -> dict[str, Any]:
         file = read_config_file(settings_of(self.settings_cls), home_folder())
         if file is None:

@@ -159,7 +159,7 @@ class FakeQueue:
         self.failures: dict[int, Failure] = {}
 
     async def claim_runs(self, worker_id: WorkerId, types: Sequence[JobType], limit: int) -> Sequence[ClaimedRun]:
-        raise NotImplementedError
+        raise AssertionError("nothing here needs this")
 
     async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
         self.back += [(run.key.id, delay) for run in runs]
@@ -168,7 +168,7 @@ class FakeQueue:
         self.failures |= {failure.run.key.id: failure for failure in failures}
 
     async def release_held(self, worker_id: WorkerId) -> int:
-        raise NotImplementedError
+        raise AssertionError("nothing here needs this")
 
 
 class FakeProvider:

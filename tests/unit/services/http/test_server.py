@@ -60,6 +60,7 @@ async def test_a_connection_that_stays_open_does_not_hold_up_the_end() -> None:
     await writer.drain()
     async with asyncio.timeout(5):
         await server.stop()
+    assert not server.is_started
     writer.close()
 
 
