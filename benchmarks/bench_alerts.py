@@ -32,10 +32,11 @@ from atf.storage.database import Database
 from atf.storage.partitions import PostgresPartitions
 from atf.storage.runs_repository import PostgresRunQueue
 from atf.storage.schedules_repository import PostgresGroups
+from atf.testing.clocks import FakeMarketClock
 from benchmarks.alert_stages import STAGES, StageWatch, WatchedData, WatchedQueue, WatchedStore
 from benchmarks.alert_workload import TIMEFRAME, Sketch, Timeline, sketches, store_alerts
 from benchmarks.bench import Bench
-from benchmarks.driving import StandingClock, drain
+from benchmarks.driving import drain
 from benchmarks.measure import (
     BenchmarkError,
     Contender,
@@ -183,10 +184,10 @@ class Desk:
     database: Database
     timeline: Timeline
     alerts: int
-    clock: StandingClock = field(init=False)
+    clock: FakeMarketClock = field(init=False)
 
     def __post_init__(self) -> None:
-        self.clock = StandingClock(self.timeline.live_from)
+        self.clock = FakeMarketClock(self.timeline.live_from)
         self._next_bar = count()
 
     async def close_a_bar(self) -> None:

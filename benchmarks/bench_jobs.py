@@ -24,8 +24,9 @@ from atf.storage.database import Database
 from atf.storage.partitions import PostgresPartitions
 from atf.storage.runs_repository import PostgresRunQueue, complete_runs
 from atf.storage.schedules_repository import PostgresGroups
+from atf.testing.clocks import FakeMarketClock
 from benchmarks.bench import Bench
-from benchmarks.driving import CountingHandler, StandingClock, drain, working
+from benchmarks.driving import CountingHandler, drain, working
 from benchmarks.measure import (
     BenchmarkError,
     Observation,
@@ -292,7 +293,7 @@ class Schedules:
     async def tick(self, count: int) -> Observation:
         """Return seconds until all runs are stored, and how long the loop did not get its turn, in ms."""
         await self.rewind()
-        tick = Tick(PostgresGroups(self.database, is_replay=False), StandingClock(self.instant))
+        tick = Tick(PostgresGroups(self.database, is_replay=False), FakeMarketClock(self.instant))
         watch = asyncio.create_task(_longest_wait())
         await asyncio.sleep(0)
         begin = time.perf_counter()

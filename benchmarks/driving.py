@@ -6,8 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -20,23 +19,6 @@ from atf.storage.workers_repository import PostgresLeases
 from benchmarks.measure import BenchmarkError
 
 _PATIENCE_SECONDS: Final = 120
-
-
-@dataclass
-class StandingClock:
-    """Market time that stands where a benchmark puts it."""
-
-    at: datetime
-    is_replay: bool = False
-
-    async def now(self) -> datetime:
-        return self.at
-
-    async def step(self) -> bool:
-        return False
-
-    def rings_at(self, instant: datetime, now: datetime) -> datetime | None:
-        return instant if instant <= now else None
 
 
 class CountingHandler:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from atf.errors import AtfError, TemporaryFailure
+from atf.errors import TemporaryFailure
+from atf.jobs.claim_loop import ClaimLoop, Waiter
 from atf.jobs.lease import Lease, LeaseLost
 from atf.jobs.retry import BackOff
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Failure, JobType, WorkerId
@@ -52,14 +53,6 @@ class BatchHandler(Protocol):
         ...
 
 
-class Waiter(Protocol):
-    """Something that wakes when work may have come."""
-
-    async def wait(self, seconds: float) -> bool:
-        """Wait until woken or until the time is over."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
     """How much is claimed at once, how long an idle worker sleeps, how much is done at the same time.
@@ -91,38 +84,15 @@ class Worker:
         self._queue = queue
         self._lease = lease
         self._handlers: Mapping[JobType, BatchHandler] = {handler.job_type: handler for handler in handlers}
-        self._waiter = waiter
         self._limits = limits or WorkerLimits()
         self._at_once = asyncio.Semaphore(self._limits.max_workers)
         self._back_off = BackOff(timedelta(seconds=0.2), cap=timedelta(seconds=5))
-        self._progress = progress or Progress()
+        self._loop = ClaimLoop(queue, lease, waiter, poll=self._limits.poll, progress=progress, jitter=jitter)
         self._jitter = jitter
 
     async def run(self) -> None:
-        """Work until cancelled; whatever goes wrong is logged and tried again.
-
-        What a failed round left behind is given back first: a claim whose answer was lost holds runs that
-        nobody works on, and a live lease would keep them from being rescued.
-        """
-        failures = 0
-        try:
-            while True:
-                try:
-                    if failures:
-                        await self._queue.release_held(await self._lease.acquire())
-                    busy = await self._round()
-                    self._progress.mark()
-                    failures = 0
-                except (AtfError, OSError) as exc:
-                    failures += 1
-                    _LOGGER.warning("worker round failed, trying again: %s", exc)
-                    delay = self._back_off.delay(failures, self._jitter())
-                    await asyncio.sleep(delay.total_seconds())
-                    continue
-                if not busy:
-                    await self._waiter.wait(self._limits.poll.total_seconds())
-        finally:
-            await asyncio.shield(self._hand_back())
+        """Work until cancelled; whatever goes wrong is logged and tried again."""
+        await self._loop.run(self._round, failure="worker round failed")
 
     async def _round(self) -> bool:
         worker_id = await self._lease.acquire()
@@ -163,14 +133,6 @@ class Worker:
             if limit is None or not timer.expired():
                 raise
             raise TimeoutError(f"took longer than {limit.total_seconds():g} s") from exc
-
-    async def _hand_back(self) -> None:
-        try:
-            if not self._lease.is_over:
-                await self._queue.release_held(await self._lease.acquire())
-        except AtfError as exc:
-            _LOGGER.warning("runs could not be handed back, the rescuer will do it: %s", exc)
-        await self._lease.release()
 
 
 def _by_type(runs: Sequence[ClaimedRun]) -> dict[JobType, list[ClaimedRun]]:

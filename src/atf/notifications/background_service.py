@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from atf.errors import AtfError, PermanentFailure, TemporaryFailure
+from atf.errors import PermanentFailure, TemporaryFailure
+from atf.jobs.claim_loop import ClaimLoop, Waiter
 from atf.jobs.lease import Lease
 from atf.jobs.retry import BackOff
 from atf.jobs.run import WorkerId
-from atf.jobs.worker import Waiter
 from atf.lifecycle import Progress
 from atf.notifications.message import Delivery, DeliveryStatus, OutgoingMessage
 from atf.pause_points import pause_point
@@ -100,11 +100,13 @@ class BackgroundNotificationService:
         self._outbox = outbox
         self._channels = {channel.name: channel for channel in channels}
         self._lease = lease
-        self._waiter = waiter
         self._policy = policy or DeliveryPolicy()
         self._retry = BackOff(timedelta(seconds=10))
         self._reconnect = BackOff(timedelta(seconds=0.2), cap=timedelta(seconds=5))
         self._progress = progress or Progress()
+        self._loop = ClaimLoop(
+            outbox, lease, waiter, poll=self._policy.poll, progress=self._progress, jitter=jitter
+        )
         self._jitter = jitter
 
     async def queue_notification(self, message: OutgoingMessage) -> bool:
@@ -113,24 +115,7 @@ class BackgroundNotificationService:
 
     async def process_notifications(self) -> None:
         """Deliver until cancelled; whatever goes wrong is logged and tried again."""
-        failures = 0
-        try:
-            while True:
-                try:
-                    if failures:
-                        await self._outbox.release_held(await self._lease.acquire())
-                    busy = await self._round()
-                    self._progress.mark()
-                    failures = 0
-                except (AtfError, OSError) as exc:
-                    failures += 1
-                    _LOGGER.warning("delivery round failed, trying again: %s", exc)
-                    await asyncio.sleep(self._reconnect.delay(failures, self._jitter()).total_seconds())
-                    continue
-                if not busy:
-                    await self._waiter.wait(self._policy.poll.total_seconds())
-        finally:
-            await asyncio.shield(self._hand_back())
+        await self._loop.run(self._round, failure="delivery round failed")
 
     async def _round(self) -> bool:
         sender_id = await self._lease.acquire()
@@ -193,11 +178,3 @@ class BackgroundNotificationService:
             return Settled(delivery, DeliveryStatus.DEAD, error=error)
         wait = max(asked, self._retry.delay(delivery.attempts, self._jitter()))
         return Settled(delivery, DeliveryStatus.PENDING, error=error, retry_in=wait)
-
-    async def _hand_back(self) -> None:
-        try:
-            if not self._lease.is_over:
-                await self._outbox.release_held(await self._lease.acquire())
-        except AtfError as exc:
-            _LOGGER.warning("deliveries could not be handed back, the rescuer will do it: %s", exc)
-        await self._lease.release()

@@ -24,7 +24,7 @@ def test_shipped_schemas_are_right_and_have_examples() -> None:
 
 def test_example_of_an_alert_means_something() -> None:
     for example in SHIPPED["examples"]:
-        parse_alert(example)
+        assert parse_alert(example).series.symbol == example["ticker"]
 
 
 def test_missing_schema_is_named(tmp_path: Path) -> None:

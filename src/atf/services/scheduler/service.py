@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from atf.errors import AtfError
 from atf.jobs.chores.partition_maker import PartitionMaker
 from atf.jobs.chores.rescuer import Rescuer
-from atf.jobs.worker import Waiter
+from atf.jobs.claim_loop import Waiter
 from atf.lifecycle import Progress, Service
 from atf.market.market_clock import MarketClock
 from atf.schedules.tick import Tick
