@@ -8,8 +8,8 @@ BENCH_OPTIONS ?=
 # Debian's PostgreSQL, where it is installed: ATF's storage must work on any server from 15 on.
 SYSTEM_POSTGRES := $(foreach major,15 16 17 18 19,$(wildcard /usr/lib/postgresql/$(major)/bin))
 STORAGE_TESTS := $(addprefix tests/integration/test_,schema.py run_queue.py leases.py schedules.py partitions.py \
-  alert_commit.py outbox.py market_clock.py bars_store.py database.py \
-  health_store.py)
+  alert_commit.py outbox.py market_clock.py bars_store.py database.py health_store.py misfires.py chores.py \
+  job_watch_store.py jobs_on_database.py worker_runs.py)
 
 .PHONY: help setup demo test check format coverage chaos bench clean
 .DEFAULT_GOAL := help
@@ -54,7 +54,7 @@ coverage: setup ## All tests but chaos, measured; prints the coverage of each ro
 	$(BIN)/python tests/coverage_by_room.py
 
 chaos: setup ## Only the tests that kill processes, in their long form
-	ATF_CHAOS_KILLS=$${ATF_CHAOS_KILLS:-60} $(BIN)/pytest -q tests/chaos
+	ATF_CHAOS_KILLS=$${ATF_CHAOS_KILLS:-60} ATF_CHAOS_RUNS=$${ATF_CHAOS_RUNS:-2000} $(BIN)/pytest -q tests/chaos
 
 bench: setup ## Measure against baselines of the same run (ONLY=jobs: that one; docs/performance.md)
 	$(BIN)/python -m benchmarks.run $(ONLY) $(BENCH_OPTIONS)

@@ -13,10 +13,11 @@ from typing import Final
 
 from atf.alerts.evaluator import AlertCommit, AlertStore
 from atf.alerts.outcome import StoredAlert
-from atf.jobs.run import ClaimedRun, Failure, JobType, WorkerId
-from atf.jobs.worker import RunQueue
+from atf.jobs.queue import RunQueue, Wanted
+from atf.jobs.run import ClaimedRun, WorkerId
 from atf.market.bars import Series
 from atf.market.data_manager import BarProvider, DataManager, FetchedBars
+from benchmarks.driving import Count, CountingQueue
 
 STAGES: Final = ("claim", "load", "compile", "bars", "evaluate", "commit", "other")
 
@@ -35,31 +36,19 @@ class StageWatch:
         self._since = now
 
 
-class WatchedQueue:
+class WatchedQueue(CountingQueue):
     """A run queue whose claims are booked."""
 
-    def __init__(self, inner: RunQueue, watch: StageWatch) -> None:
-        self._inner = inner
+    def __init__(self, inner: RunQueue, count: Count, watch: StageWatch) -> None:
+        super().__init__(inner, count)
         self._watch = watch
 
-    async def claim_runs(self, worker_id: WorkerId, types: Sequence[JobType], limit: int) -> Sequence[ClaimedRun]:
+    async def claim_runs(self, worker_id: WorkerId, wanted: Sequence[Wanted]) -> Sequence[ClaimedRun]:
         """Claim, and book it."""
         self._watch.ended("other")
-        runs = await self._inner.claim_runs(worker_id, types, limit)
+        runs = await super().claim_runs(worker_id, wanted)
         self._watch.ended("claim")
         return runs
-
-    async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
-        """Pass on."""
-        await self._inner.put_back(worker_id, runs, delay)
-
-    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure], delay: timedelta) -> None:
-        """Pass on."""
-        await self._inner.fail(worker_id, failures, delay)
-
-    async def release_held(self, worker_id: WorkerId) -> int:
-        """Pass on."""
-        return await self._inner.release_held(worker_id)
 
 
 class WatchedStore:

@@ -24,13 +24,17 @@ class Options:
 
 @dataclass
 class Bench:
-    """One benchmark on its way; ``profiler`` watches the first contender of each comparison if it is given."""
+    """One benchmark on its way; ``profiler`` watches the first contender of each comparison if it is given.
+
+    ``notes`` say what the figures do not, such as what could not be compared.
+    """
 
     folder: Path
     options: Options
     probe: Probe
     profiler: cProfile.Profile | None = None
     metrics: list[Metric] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=describe_versions)
 
     def __post_init__(self) -> None:

@@ -23,20 +23,21 @@ from atf.alerts.rearm import AlertState
 from atf.indicators.indicator_service import IndicatorService
 from atf.indicators.registry import PERIODS_IN_WINDOW, SHORTEST_WINDOW
 from atf.jobs.run import ClaimedBatch, ClaimedRun, JobType
+from atf.jobs.worker import Duty
 from atf.market.bars import Bars, FloatArray, Series
 from atf.schedules.tick import Tick
 from atf.settings import Settings
 from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
+from atf.storage.groups_repository import PostgresGroups
 from atf.storage.partitions import PostgresPartitions
-from atf.storage.runs_repository import PostgresRunQueue
-from atf.storage.schedules_repository import PostgresGroups
+from atf.storage.run_queue import PostgresRunQueue
 from atf.testing.clocks import FakeMarketClock
 from benchmarks.alert_stages import STAGES, StageWatch, WatchedData, WatchedQueue, WatchedStore
 from benchmarks.alert_workload import TIMEFRAME, Sketch, Timeline, sketches, store_alerts
 from benchmarks.bench import Bench
-from benchmarks.driving import drain
+from benchmarks.driving import Count, CountingHandler, drain, job_type
 from benchmarks.measure import (
     BenchmarkError,
     Contender,
@@ -220,12 +221,16 @@ class Desk:
         """Let a Worker with an AlertEvaluator do one bar of all alerts."""
         await self.close_a_bar()
         watch = StageWatch()
-        queue = WatchedQueue(PostgresRunQueue(self.database), watch)
+        count = Count(self.alerts)
+        queue = WatchedQueue(PostgresRunQueue(self.database), count, watch)
         providers = [ReplayBarProvider(PostgresBarStore(self.database))]
         store = WatchedStore(PostgresAlerts(self.database), watch)
         patience = timedelta(seconds=30)  # on a slow machine no series is to be put back
-        evaluator = AlertEvaluator(store, queue, WatchedData(providers, watch), self.clock, patience=patience)
-        seconds, batches = await drain(self.database, queue, evaluator, total=self.alerts, batch_size=batch_size)
+        evaluator = AlertEvaluator(
+            store, PostgresRunQueue(self.database), WatchedData(providers, watch), self.clock, patience=patience
+        )
+        duty = Duty(job_type("alert"), CountingHandler(evaluator, count), is_batch=True)
+        seconds, batches = await drain(self.database, queue, duty, count, batch_size=batch_size)
         own = watch.seconds["compile"] + watch.seconds["evaluate"]
         return {
             "alerts_per_second": self.alerts / seconds,
@@ -240,14 +245,11 @@ class Desk:
         """Let a Worker claim the same and commit outcomes that were computed before."""
         await self.close_a_bar()
         known = await self._evaluations()
-        handler = PrecomputedHandler(PostgresAlerts(self.database), known)
-        seconds, batches = await drain(
-            self.database,
-            PostgresRunQueue(self.database),
-            handler,
-            total=self.alerts,
-            batch_size=batch_size,
-        )
+        count = Count(self.alerts)
+        handler = CountingHandler(PrecomputedHandler(PostgresAlerts(self.database), known), count)
+        duty = Duty(job_type("alert"), handler, is_batch=True)
+        queue = PostgresRunQueue(self.database)
+        seconds, batches = await drain(self.database, queue, duty, count, batch_size=batch_size)
         return {
             "alerts_per_second": self.alerts / seconds,
             "triggers": await self.require_done(),
@@ -281,7 +283,7 @@ class Desk:
 class PrecomputedHandler:
     """Commits what it was given, as AlertEvaluator commits: nothing is loaded, fetched or computed."""
 
-    job_type = JobType.ALERT
+    job_type: str = JobType.ALERT
 
     def __init__(self, store: PostgresAlerts, known: Mapping[int, tuple[LoadedAlert, Evaluation]]) -> None:
         self._store = store

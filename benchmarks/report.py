@@ -29,6 +29,7 @@ def result_of(name: str, bench: Bench, machine: dict[str, Any]) -> dict[str, Any
         "machine": machine,
         "versions": bench.versions,
         "disk_sync_ms": {"median": median(syncs) * 1000, "max": max(syncs) * 1000} if syncs else None,
+        "notes": bench.notes,
         "metrics": [_rounded(metric.as_json()) for metric in bench.metrics],
     }
 

@@ -94,6 +94,8 @@ def _run(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     show(name, bench.metrics, console)
+    for note in bench.notes:
+        console.print(note)
     if profiler is not None:  # figures under a profiler are none
         pstats.Stats(profiler, stream=sys.stdout).sort_stats("tottime").print_stats(given.profile)
         return 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, text
 
+from atf.jobs.lease import Holder
 from atf.jobs.run import WorkerId
 from atf.storage.database import Database
 from atf.storage.partitions import PostgresPartitions
@@ -46,7 +47,7 @@ class Rows:
 
     async def worker(self, name: str = "worker-1", *, lease: timedelta = timedelta(minutes=1)) -> WorkerId:
         """Register a holder of leases; a negative lease is over already."""
-        await PostgresLeases(self._database).register(WorkerId(name), "host", 1, ["alert"], lease)
+        await PostgresLeases(self._database).register(Holder(WorkerId(name), "host", 1, ("alert",)), lease)
         return WorkerId(name)
 
     async def expire(self, worker_id: WorkerId) -> None:
@@ -76,9 +77,11 @@ class Rows:
         await self.change(
             """
             INSERT INTO job_schedule_runs (job_type, job_id, user_id, scheduled_for, retention_class, priority,
-                                           available_at, max_attempts, job_snapshot)
+                                           available_at, max_attempts, job_snapshot, sort_key)
             SELECT :job_type, n, 1, date_trunc('minute', now()), :retention_class, :priority,
-                   now() + CAST(:available_in AS interval), :max_attempts, '{"version": 1}'
+                   now() + CAST(:available_in AS interval), :max_attempts, '{"version": 1}',
+                   CASE WHEN CAST(:available_in AS interval) <= interval '0'
+                   THEN job_sort_key(now() + CAST(:available_in AS interval), :priority, 0) END
             FROM generate_series(CAST(:first AS bigint), CAST(:first AS bigint) + :count - 1) AS n
             """,
             job_type=job_type,

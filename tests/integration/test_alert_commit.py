@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.claiming import take
 
 from atf.adapters.providers.replay import ReplayBarProvider
 from atf.alerts.alerts_service import AlertRecord, AlertsService, NewAlert
@@ -24,8 +25,9 @@ from atf.schedules.tick import Tick
 from atf.storage.alerts_repository import PostgresAlertCommit, PostgresAlerts
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
-from atf.storage.runs_repository import PostgresRunQueue
-from atf.storage.schedules_repository import PostgresGroups, PostgresJobsRepository
+from atf.storage.groups_repository import PostgresGroups
+from atf.storage.run_queue import PostgresRunQueue
+from atf.storage.schedules_repository import PostgresJobsRepository
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rows
@@ -83,7 +85,7 @@ class Desk:
 
     async def claim(self, limit: int = 10_000, *, worker: WorkerId | None = None) -> ClaimedBatch:
         worker = worker or self.worker
-        runs = await self.queue.claim_runs(worker, [JobType.ALERT], limit)
+        runs = await take(self.queue, worker, limit)
         return ClaimedBatch(worker, JobType.ALERT, tuple(runs))
 
     def evaluator(self, store: AlertStore | None = None) -> AlertEvaluator:
@@ -109,7 +111,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database: Database, rows: Rows, market_clock: FakeMarketClock) -> Desk:
+async def desk(database: Database, rows: Rows, market_clock: FakeMarketClock) -> AsyncIterator[Desk]:
     """Two days have closed."""
     market_clock.at = BEGIN + 2 * DAY
     bars = Bars.from_rows([(BEGIN + n * DAY, close, close, close, close, 1.0) for n, close in enumerate(CLOSES)])
@@ -117,7 +119,9 @@ async def desk(database: Database, rows: Rows, market_clock: FakeMarketClock) ->
     jobs = JobsService(PostgresJobsRepository(database), market_clock)
     data = DataManager([ReplayBarProvider(PostgresBarStore(database))], patience=timedelta(seconds=20))
     service = AlertsService(PostgresAlerts(database), jobs, data, market_clock)
-    return Desk(database, rows, market_clock, await rows.worker(), service, data, PostgresRunQueue(database))
+    queue = PostgresRunQueue(database)
+    yield Desk(database, rows, market_clock, await rows.worker(), service, data, queue)
+    await queue.close()
 
 
 class WrappedAlerts:
@@ -269,7 +273,7 @@ async def test_a_commit_that_breaks_off_leaves_nothing_and_is_done_again(desk: D
     assert await desk.counts() == {"triggers": 0, "messages": 0, "deliveries": 0}
     assert await desk.rows.all("SELECT * FROM alert_states") == before
     assert await desk.rows.statuses() == {"RUNNING": 1}
-    await desk.queue.release_held(desk.worker)
+    await desk.queue.hand_back(desk.worker)
     await desk.evaluate()
     assert await desk.counts() == {"triggers": 1, "messages": 1, "deliveries": 2}
 
@@ -406,7 +410,7 @@ async def test_what_was_taken_from_an_evaluator_is_not_committed_by_it(desk: Des
     await desk.add()
     await desk.close_day(2)
     late = await desk.claim()
-    await desk.queue.release_held(desk.worker)
+    await desk.queue.hand_back(desk.worker)
     second = await desk.claim(worker=await desk.rows.worker("second"))
     await desk.evaluator().handle(late)
     assert await desk.counts() == {"triggers": 0, "messages": 0, "deliveries": 0}

@@ -80,10 +80,10 @@ def test_every_service_answers_in_the_missions_shape(installation: Monitored) ->
     assert {"active_jobs", "pending_runs", "failed_jobs_24h", "avg_execution_time"} <= set(found["metrics"])
     assert datetime.fromisoformat(found["timestamp"]).tzinfo is not None
     stats = get(endpoints["scheduler"]["stats"]).json()
-    assert set(stats) == {"job_counts", "execution_stats", "error_stats"}
+    assert set(stats) >= {"job_counts", "execution_stats", "error_stats"}
     assert set(stats["job_counts"]) == {"total_schedules", "enabled_schedules", "active_jobs"}
     assert {"runs_24h", "success_rate", "avg_duration", "max_duration"} <= set(stats["execution_stats"])
-    assert set(stats["error_stats"]) == {"failed_runs_24h", "common_errors"}
+    assert set(stats["error_stats"]) >= {"failed_runs_24h", "common_errors"}
     for service in SERVICES:
         wait_for(partial(is_ready, endpoints[service]))
         assert get(endpoints[service]["livez"]).status_code == 200

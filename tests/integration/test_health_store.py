@@ -18,6 +18,7 @@ from atf.storage.health_repository import PostgresHeartbeats
 from atf.storage.partitions import PostgresPartitions
 from atf.storage.registry_repository import PostgresRegistry
 from atf.storage.statistics_repository import PostgresStatistics
+from atf.storage.workers_repository import PostgresLeases
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rows
@@ -92,6 +93,7 @@ async def test_an_empty_database_has_numbers_too(database: Database) -> None:
 
 
 async def finish(rows: Rows, job: int, status: str, seconds: float, error: str | None = None) -> None:
+    await rows.change("UPDATE job_schedule_runs SET status = 'RUNNING' WHERE job_id = :job", job=job)
     await rows.change(
         """
         UPDATE job_schedule_runs SET status = :status, error = :error, finished_at = now(),
@@ -113,7 +115,9 @@ async def test_the_last_day_is_counted_and_what_is_older_is_not(database: Databa
     await finish(rows, 10, "FAILED", 9, "Timeout: much too slow")
     await finish(rows, 11, "FAILED", 9, "ZeroDivisionError: division by zero")
     found = await PostgresStatistics(database).statistics()
-    assert found.pending_by_type == {"alert": 2}
+    assert {name: (queue.waiting, queue.delayed, queue.running) for name, queue in found.queue.items()} == {
+        "alert": (2, 0, 0)
+    }
     assert (found.completed_24h, found.failed_24h) == (2, 3)
     assert found.success_rate == pytest.approx(0.4)
     assert found.avg_duration == pytest.approx(2)
@@ -131,6 +135,7 @@ async def test_the_last_day_is_counted_and_what_is_older_is_not(database: Databa
 
 async def test_of_much_history_a_sample_is_read(database: Database, rows: Rows) -> None:
     await rows.pending_runs(20_000)
+    await rows.change("UPDATE job_schedule_runs SET status = 'RUNNING'")
     await rows.change(
         "UPDATE job_schedule_runs "
         "SET status = 'COMPLETED', started_at = now() - interval '2 s', finished_at = now()"
@@ -158,3 +163,31 @@ async def test_a_replay_counts_by_when_its_runs_ended(database: Database, rows: 
     )
     assert (await PostgresStatistics(database).statistics()).runs_24h == 0
     assert (await PostgresStatistics(database, is_replay=True).statistics()).runs_24h == 1
+
+
+async def test_the_queue_is_told_by_type_with_the_age_of_its_oldest_run(database: Database, rows: Rows) -> None:
+    await rows.pending_runs(2)
+    await rows.pending_runs(1, available_in=timedelta(hours=1), first_job_id=7)
+    await rows.pending_runs(1, job_type="report", retention_class="other", first_job_id=10)
+    await rows.change("UPDATE job_schedule_runs SET status = 'RUNNING' WHERE job_type = 'report'")
+    await rows.change(
+        "UPDATE job_schedule_runs SET available_at = now() - interval '90 seconds', "
+        "enqueued_at = now() - interval '90 seconds' WHERE job_id = 1"
+    )
+    queue = (await PostgresStatistics(database).statistics()).queue
+    assert (queue["alert"].waiting, queue["alert"].delayed, queue["report"].running) == (2, 1, 1)
+    assert queue["alert"].oldest_seconds == pytest.approx(90, abs=20)
+    assert queue["report"].oldest_seconds == 0
+
+
+async def test_trouble_is_counted(database: Database, rows: Rows) -> None:
+    await rows.change(
+        "INSERT INTO job_dead_letters "
+        "(run_id, job_type, scheduled_for, reason, attempt, max_attempts, requeued_at) "
+        "VALUES (gen_random_uuid(), 'report', now(), 'exhausted', 3, 3, NULL), "
+        "(gen_random_uuid(), 'report', now(), 'exhausted', 3, 3, now())"
+    )
+    await rows.worker("gone", lease=timedelta(seconds=-1))
+    await PostgresLeases(database).rescue()
+    trouble = (await PostgresStatistics(database).statistics()).trouble
+    assert (trouble.misfires, trouble.dead_letters, trouble.lost_workers) == (0, 1, 1)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.claiming import take
 
 from atf.jobs.chores.rescuer import Rescued
-from atf.jobs.run import JobType, WorkerId
+from atf.jobs.lease import Holder
+from atf.jobs.run import WorkerId
 from atf.notifications.message import OutgoingMessage
-from atf.storage import runs_repository
+from atf.storage import run_queue
 from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
-from atf.storage.runs_repository import PostgresRunQueue
+from atf.storage.run_queue import PostgresRunQueue
 from atf.storage.workers_repository import PostgresLeases
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rows
 
 MINUTE = timedelta(minutes=1)
-ALERTS = (JobType.ALERT,)
 
 
 @pytest.fixture
@@ -30,15 +32,18 @@ def leases(database: Database) -> PostgresLeases:
 
 
 @pytest.fixture
-def queue(database: Database) -> PostgresRunQueue:
-    return PostgresRunQueue(database)
+async def queue(database: Database) -> AsyncIterator[PostgresRunQueue]:
+    queue = PostgresRunQueue(database)
+    yield queue
+    await queue.close()
 
 
 async def test_a_lease_is_written_renewed_and_removed(leases: PostgresLeases, rows: Rows) -> None:
     worker = WorkerId("w")
-    await leases.register(worker, "host", 42, ["alert", "report"], MINUTE)
+    await leases.register(Holder(worker, "host", 42, ("alert", "report"), "w", {"report": 3}), MINUTE)
     (row,) = await rows.all("SELECT *, lease_expires_at - now() AS rest FROM workers")
     assert (row.host, row.pid, row.types) == ("host", 42, ["alert", "report"])
+    assert (row.name, row.slots) == ("w", {"report": 3})
     assert timedelta(0) < row.rest <= MINUTE
     assert await leases.renew(worker, 60 * MINUTE)
     assert await rows.value("SELECT lease_expires_at - now() FROM workers") > 50 * MINUTE
@@ -60,7 +65,7 @@ async def test_only_what_has_no_live_lease_is_rescued(
     await rows.pending_runs(6)
     living, dead, removed = [await rows.worker(name) for name in ("living", "dead", "removed")]
     for worker in (living, dead, removed):
-        assert len(await queue.claim_runs(worker, ALERTS, 2)) == 2
+        assert len(await take(queue, worker, 2)) == 2
     await rows.expire(dead)
     await leases.remove(removed)
     assert await leases.rescue() == Rescued(runs_requeued=4)
@@ -78,7 +83,7 @@ async def test_a_running_run_of_nobody_is_rescued(
     leases: PostgresLeases, queue: PostgresRunQueue, rows: Rows
 ) -> None:
     await rows.pending_runs(1)
-    await queue.claim_runs(await rows.worker(), ALERTS, 1)
+    await take(queue, await rows.worker(), 1)
     await rows.change("UPDATE job_schedule_runs SET worker_id = NULL")
     assert await leases.rescue() == Rescued(runs_requeued=1)
 
@@ -90,7 +95,7 @@ async def test_a_run_whose_attempts_are_used_up_fails_instead(
     seen = []
     for n in range(2):
         worker = await rows.worker(f"w{n}")
-        assert len(await queue.claim_runs(worker, ALERTS, 1)) == 1
+        assert len(await take(queue, worker, 1)) == 1
         await leases.remove(worker)
         seen.append(await leases.rescue())
     assert seen == [Rescued(runs_requeued=1), Rescued(runs_failed=1)]
@@ -102,7 +107,7 @@ async def test_a_run_whose_attempts_are_used_up_fails_instead(
 async def test_ended_runs_are_not_rescued(leases: PostgresLeases, queue: PostgresRunQueue, rows: Rows) -> None:
     await rows.pending_runs(3)
     worker = await rows.worker()
-    await queue.claim_runs(worker, ALERTS, 3)
+    await take(queue, worker, 3)
     for n, status in enumerate(("COMPLETED", "FAILED", "CANCELLED"), start=1):
         await rows.change("UPDATE job_schedule_runs SET status = :status WHERE job_id = :n", status=status, n=n)
     await leases.remove(worker)
@@ -129,7 +134,7 @@ async def test_rescuers_on_all_nodes_at_once_rescue_each_run_once(
 ) -> None:
     await rows.pending_runs(200)
     worker = await rows.worker()
-    await queue.claim_runs(worker, ALERTS, 200)
+    await take(queue, worker, 200)
     await rows.expire(worker)
     rescued = await asyncio.gather(*(leases.rescue() for _ in range(4)))
     last = await leases.rescue()
@@ -142,9 +147,9 @@ async def test_a_worker_that_is_claiming_is_forgotten_only_afterwards(
 ) -> None:
     await rows.pending_runs(1)
     worker = await rows.worker()
-    async with database.transaction() as claiming:
-        values = {"worker_id": worker, "types": ["alert"], "limit": 1}
-        await claiming.execute(runs_repository._CLAIM, values)
+    async with await database.connect() as claiming, claiming.transaction():
+        values = {"worker_id": worker, "job_type": "alert", "limit": 1, "runtimes": "{}"}
+        await claiming.execute(run_queue._CLAIM_BATCH.encode(), values)
         await rows.expire(worker)
         assert await leases.rescue() == Rescued()
         assert await rows.column("SELECT worker_id FROM workers") == [worker]
@@ -160,8 +165,8 @@ async def test_a_claim_that_races_with_the_rescuer_leaves_nothing_behind(
 
     async def claim_on_a_dying_lease(name: str) -> None:
         worker = WorkerId(name)
-        await leases.register(worker, "host", 1, ["alert"], timedelta(milliseconds=3))
-        while await queue.claim_runs(worker, ALERTS, 5):
+        await leases.register(Holder(worker, "host", 1, ("alert",)), timedelta(milliseconds=3))
+        while await take(queue, worker, 5):
             pass
 
     for n in range(rounds):

@@ -13,7 +13,9 @@ import pytest
 
 from atf.testing.waiting import wait_for
 
-SERVICES = (("scheduler", "start"), ("worker", "start"), ("notifications", "start"))
+Services = tuple[tuple[str, ...], ...]
+APART: Services = (("scheduler", "start"), ("worker", "start"), ("notifications", "start"))
+TOGETHER: Services = (("scheduler", "start", "--with-worker"), ("notifications", "start"))
 CONFIG = {
     "ticker": "AAPL",
     "timeframe": "1m",
@@ -41,8 +43,8 @@ class Installation:
         finished = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
         return json.loads(finished.stdout)
 
-    def start(self) -> None:
-        for words in SERVICES:
+    def start(self, services: Services) -> None:
+        for words in services:
             with (self.home / f"{words[0]}.log").open("ab") as log:
                 command = [sys.executable, "-m", "atf", *words]
                 self.services.append(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log))
@@ -62,13 +64,16 @@ def installation(tmp_path: Path, database_url: str) -> Iterator[Installation]:
         service.wait()
 
 
-def test_a_bar_that_closes_is_evaluated_and_told_and_sigterm_ends_all_cleanly(installation: Installation) -> None:
+@pytest.mark.parametrize("services", [APART, TOGETHER], ids=["apart", "together"])
+def test_a_bar_that_closes_is_evaluated_and_told_and_sigterm_ends_all_cleanly(
+    installation: Installation, services: Services
+) -> None:
     now = datetime.now(UTC)
     closes_soon = now - timedelta(seconds=57)
     installation.write_bars((closes_soon - timedelta(minutes=1), 140), (closes_soon, 151.5))
     every_second = ("--cron", "* * * * * *")
     installation.atf("alerts", "add", json.dumps(CONFIG), *every_second)
-    installation.start()
+    installation.start(services)
     wait_for(lambda: installation.atf("notifications", "list", "--status", "SENT"), patience=60)
     wait_for(lambda: len(installation.atf("notifications", "list", "--status", "SENT")) == 2, patience=60)  # type: ignore[arg-type]
     shown = installation.atf("alerts", "show", "1")
@@ -76,7 +81,7 @@ def test_a_bar_that_closes_is_evaluated_and_told_and_sigterm_ends_all_cleanly(in
     assert [datetime.fromisoformat(t["bar_time"]) for t in shown["triggers"]] == [closes_soon]
     assert shown["alert"]["state_json"]["status"] == "TRIGGERED"
     assert "AAPL at 151.5" in (installation.home / "notifications.log").read_text()
-    assert installation.stop() == [0, 0, 0]
+    assert installation.stop() == [0] * len(services)
     assert installation.atf("runs", "list", "--status", "RUNNING") == []
-    log = "".join((installation.home / f"{words[0]}.log").read_text() for words in SERVICES)
+    log = "".join((installation.home / f"{words[0]}.log").read_text() for words in services)
     assert "Traceback" not in log

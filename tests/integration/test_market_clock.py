@@ -96,7 +96,9 @@ async def test_it_waits_for_runs_that_have_not_ended(
     clock: PostgresMarketClock, rows: Rows, status: str, waits: bool
 ) -> None:
     await rows.pending_runs(3, available_in=timedelta(hours=1))
-    await rows.change("UPDATE job_schedule_runs SET status = 'COMPLETED' WHERE job_id > 1")
+    await rows.change("UPDATE job_schedule_runs SET status = 'CANCELLED' WHERE job_id > 1")
+    if status != "PENDING":
+        await rows.change("UPDATE job_schedule_runs SET status = 'RUNNING' WHERE job_id = 1")
     await rows.change("UPDATE job_schedule_runs SET status = :status WHERE job_id = 1", status=status)
     assert await clock.step() is not waits
 

@@ -124,7 +124,11 @@ async def test_a_leaf_has_the_constraints_and_settings_of_the_tree(database: Dat
     with pytest.raises(InvariantViolation, match="duplicate key"):
         await rows.change(INSERT, job_id=1, instant=NOW, retention_class="alert")
     with pytest.raises(InvariantViolation, match="status_check"):
-        await rows.change("UPDATE job_schedule_runs SET status = 'LOST'")
+        await rows.change(
+            "INSERT INTO job_schedule_runs (job_type, scheduled_for, retention_class, status) "
+            "VALUES ('alert', :instant, 'alert', 'LOST')",
+            instant=NOW,
+        )
     options = await rows.value(
         "SELECT reloptions FROM pg_class WHERE oid = to_regclass('job_schedule_runs_alert_20240228')"
     )

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
 
-from atf.errors import InvalidCron, InvalidInput, NotFound, UnstorableData
+from atf.errors import InvalidCron, InvalidInput, NotFound
+from atf.jobs.job_type import JobTypes, as_given
+from atf.jobs.job_types_builtin import builtin_types
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import JobType
+from atf.schedules.catch_up import firing_of
+from atf.schedules.fire_times import FireTimes
+from atf.schedules.group_store import Chunk, Cursor, DueGroup, Firing
 from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleDefaults
-from atf.schedules.tick import Chunk, DueGroup, Firing, Tick, firing_of
+from atf.schedules.tick import Tick
 from atf.storage.database import Database
-from atf.storage.schedules_repository import PostgresGroups, PostgresJobsRepository
+from atf.storage.groups_repository import PostgresGroups
+from atf.storage.schedules_repository import PostgresJobsRepository
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Eventually, Rows
@@ -26,6 +33,9 @@ OWNER, STRANGER = 1, 2
 NOON = datetime(2024, 3, 5, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 HOURLY = "0 * * * *"
+# What a job is given is not what these tests are about.
+UNCHECKED = JobTypes([replace(one, check=lambda *_: None, fill=as_given) for one in builtin_types()])
+BEGIN = Cursor(0, 0)
 
 
 @pytest.fixture
@@ -36,7 +46,7 @@ def clock(market_clock: FakeMarketClock) -> FakeMarketClock:
 
 @pytest.fixture
 def jobs(database: Database, clock: FakeMarketClock) -> JobsService:
-    return JobsService(PostgresJobsRepository(database), clock)
+    return JobsService(PostgresJobsRepository(database), clock, types=UNCHECKED)
 
 
 @pytest.fixture
@@ -69,6 +79,11 @@ async def many(jobs: JobsService, rows: Rows, count: int) -> Schedule:
     return first
 
 
+def due(group: DueGroup, clock: FakeMarketClock) -> Firing:
+    """What a tick at the clock's time fires for all schedules of a group."""
+    return firing_of(FireTimes(group.cron, group.timezone), group, clock.at)
+
+
 async def fire_times(rows: Rows) -> list[datetime | None]:
     return await rows.column("SELECT next_fire_at FROM schedule_groups ORDER BY id")
 
@@ -97,7 +112,7 @@ async def test_a_schedule_keeps_what_it_says_and_gets_defaults_for_the_rest(
     database: Database, clock: FakeMarketClock, rows: Rows
 ) -> None:
     defaults = ScheduleDefaults(coalesce=True, max_instances=2, misfire_grace_seconds=60)
-    jobs = JobsService(PostgresJobsRepository(database), clock, defaults)
+    jobs = JobsService(PostgresJobsRepository(database), clock, defaults, types=UNCHECKED)
     stored = await jobs.create_schedule(OWNER, a_schedule(misfire_grace_seconds=5))
     assert (stored.coalesce, stored.max_instances, stored.misfire_grace_seconds) == (True, 2, 5)
     assert await jobs.get_schedule(OWNER, stored.id) == stored
@@ -110,8 +125,8 @@ async def test_a_schedule_keeps_what_it_says_and_gets_defaults_for_the_rest(
         ({"cron": "61 * * * *"}, InvalidCron),
         ({"timezone": "Mars/Olympus"}, InvalidCron),
         ({"job_type": "dance"}, InvalidInput),
-        ({"target": "nul \0 byte"}, UnstorableData),
-        ({"task_params": {"a": "nul \0 byte"}}, UnstorableData),
+        ({"target": "nul \0 byte"}, InvalidInput),
+        ({"task_params": {"a": "nul \0 byte"}}, InvalidInput),
     ],
 )
 async def test_of_what_is_refused_nothing_is_stored(
@@ -217,15 +232,13 @@ async def test_schedulers_at_once_fire_each_schedule_of_5000_once(
 
     async def scheduler() -> int:
         """A tick in small chunks, so that the others get in between."""
-        cursor, created = 0, 0
+        cursor, created = BEGIN, 0
         while True:
-            chunk = await groups.fire(firing_of(group, clock.at), after_schedule_id=cursor, limit=300)
-            if chunk is None:
-                return created
+            chunk = await groups.fire([due(group, clock)], after=cursor, limit=300)
             created += chunk.runs_created
-            if chunk.last_schedule_id is None:
+            if chunk.resume is None:
                 return created
-            cursor = chunk.last_schedule_id
+            cursor = chunk.resume
 
     created = await asyncio.gather(scheduler(), scheduler(), Tick(groups, clock).fire_due())
     left = await Tick(groups, clock).fire_due()
@@ -240,7 +253,7 @@ async def test_a_tick_that_dies_after_a_chunk_is_completed_by_the_next(
     await many(jobs, rows, 10)
     clock.at = NOON + HOUR
     (group,) = await groups.due_groups(clock.at)
-    assert await groups.fire(firing_of(group, clock.at), after_schedule_id=0, limit=4) == Chunk(4, 4)
+    assert await groups.fire([due(group, clock)], after=BEGIN, limit=4) == Chunk(4, Cursor(1, 4))
     assert await fire_times(rows) == [NOON + HOUR], "a group is advanced with its last chunk only"
     assert await tick.fire_due() == 6
     assert await run_counts(rows) == [(NOON + HOUR, 10)]
@@ -253,10 +266,11 @@ async def test_a_chunk_that_ends_with_the_group_does_not_lose_its_end(
     await many(jobs, rows, 4)
     clock.at = NOON + HOUR
     (group,) = await groups.due_groups(clock.at)
-    firing = firing_of(group, clock.at)
-    assert await groups.fire(firing, after_schedule_id=0, limit=4) == Chunk(4, 4)
-    assert await groups.fire(firing, after_schedule_id=4, limit=4) == Chunk(0, None)
-    assert await groups.fire(firing, after_schedule_id=0, limit=4) is None, "the group has moved on"
+    firing = due(group, clock)
+    assert await groups.fire([firing], after=BEGIN, limit=4) == Chunk(4, Cursor(1, 4))
+    assert await groups.fire([firing], after=Cursor(1, 4), limit=4) == Chunk(0, None)
+    assert await fire_times(rows) == [NOON + 2 * HOUR]
+    assert await groups.fire([firing], after=BEGIN, limit=4) == Chunk(0, None), "the group has moved on"
 
 
 async def test_pausing_cancels_what_waits_and_stops_firing(
@@ -391,8 +405,8 @@ async def test_a_group_that_another_scheduler_is_at_is_left_to_it(
 
 
 async def test_a_group_that_is_gone_fires_nothing(groups: PostgresGroups) -> None:
-    firing = Firing(DueGroup(99, HOURLY, "UTC", NOON), NOON, NOON + HOUR)
-    assert await groups.fire(firing, after_schedule_id=0, limit=10) is None
+    firing = firing_of(FireTimes(HOURLY, "UTC"), DueGroup(99, HOURLY, "UTC", NOON), NOON)
+    assert await groups.fire([firing], after=BEGIN, limit=10) == Chunk(0, None)
 
 
 async def test_the_timer_is_told_the_earliest_instant(jobs: JobsService, groups: PostgresGroups) -> None:

@@ -20,6 +20,9 @@ CONSTRAINTS = """
 INDEXES = (
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 )
+TRIGGERS = """
+    SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"""
+FUNCTIONS = "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
 VIEWS = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'"
 TABLES = """
     SELECT relname, relkind::text, reloptions::text, pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid)
@@ -34,6 +37,8 @@ def described(connection: Connection) -> dict[str, list[str]]:
         "indexes": INDEXES,
         "views": VIEWS,
         "tables": TABLES,
+        "triggers": TRIGGERS,
+        "functions": FUNCTIONS,
     }
     return {name: sorted(str(row) for row in connection.execute(text(q))) for name, q in queries.items()}
 

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 from atf.alerts.alert import parse_alert
 from atf.errors import InvalidAlertRule, NotFound
-from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import JobType
+from atf.jobs.schedules_service import SchedulesService
 from atf.market.bars import Timeframe
 from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
@@ -94,7 +94,7 @@ class AlertsService:
     """Adds, shows and changes alerts for a user."""
 
     def __init__(
-        self, repository: AlertsRepository, jobs: JobsService, data: DataManager, clock: MarketClock
+        self, repository: AlertsRepository, jobs: SchedulesService, data: DataManager, clock: MarketClock
     ) -> None:
         self._repository = repository
         self._jobs = jobs
@@ -118,6 +118,7 @@ class AlertsService:
             task_params=_document(new.config),
         )
         schedule = self._jobs.prepare(wanted)
+        await self._jobs.require_room(user_id)
         now = await self._clock.now()
         upcoming = CronParser.calculate_next_run(schedule.cron, schedule.timezone, after=now)
         stored = await self._repository.add(

@@ -23,7 +23,6 @@ from atf.alerts.rearm import AlertState, renewed
 from atf.errors import TransactionConflict, UnstorableData
 from atf.indicators.indicator_service import IndicatorService, IndicatorSession
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, WorkerId
-from atf.jobs.worker import RunQueue
 from atf.market.bars import Bars, Series
 from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
@@ -32,7 +31,6 @@ from atf.pause_points import pause_point
 
 _LOGGER = logging.getLogger(__name__)
 _LATE_DELAY: Final = timedelta(seconds=2)
-_RETRY_DELAY: Final = timedelta(seconds=1)
 _CONFLICT_TRIES: Final = 5
 
 
@@ -76,22 +74,34 @@ class AlertStore(Protocol):
         ...
 
 
+class RunReturns(Protocol):
+    """Where runs go that do not complete; every write is fenced by worker and attempt."""
+
+    async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
+        """Return runs to PENDING without costing an attempt."""
+        ...
+
+    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure]) -> None:
+        """End runs as FAILED, or return them to PENDING with one more attempt if that may help."""
+        ...
+
+
 class AlertEvaluator:
     """Handles batches of alert runs. Nothing is fetched while a transaction is open."""
 
-    job_type = JobType.ALERT
+    job_type: str = JobType.ALERT
 
     def __init__(
         self,
         store: AlertStore,
-        queue: RunQueue,
+        runs: RunReturns,
         data: DataManager,
         clock: MarketClock,
         *,
         patience: timedelta = timedelta(seconds=2),
     ) -> None:
         self._store = store
-        self._queue = queue
+        self._runs = runs
         self._data = data
         self._clock = clock
         self._patience = patience
@@ -152,7 +162,7 @@ class AlertEvaluator:
         except UnstorableData as exc:
             if len(outcomes) == 1:
                 failures = [Failure(run, exc, is_permanent=True) for run in outcomes[0].runs]
-                await self._queue.fail(worker_id, failures, _RETRY_DELAY)
+                await self._runs.fail(worker_id, failures)
                 return []
             middle = len(outcomes) // 2
             first = await self._commit(worker_id, outcomes[:middle])
@@ -178,14 +188,14 @@ class AlertEvaluator:
             await commit.runs([completion for o in valid for completion in o.completions()])
         overtaken = [run for o in ours if o.schedule_id not in unchanged for run in o.runs]
         if overtaken:  # somebody else moved these alerts on; look again with what they left
-            await self._queue.put_back(worker_id, overtaken, timedelta(0))
+            await self._runs.put_back(worker_id, overtaken, timedelta(0))
         return valid
 
     async def _finish(self, worker_id: WorkerId, work: _Work) -> None:
         if work.failures:
-            await self._queue.fail(worker_id, work.failures, _RETRY_DELAY)
+            await self._runs.fail(worker_id, work.failures)
         if work.late:
-            await self._queue.put_back(worker_id, work.late, _LATE_DELAY)
+            await self._runs.put_back(worker_id, work.late, _LATE_DELAY)
         if work.skipped:
             async with self._store.commit() as commit:
                 held = await commit.held(worker_id, [c.run for c in work.skipped])

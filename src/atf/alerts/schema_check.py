@@ -2,81 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, Final
+from typing import Final
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
-
-from atf.errors import shown
+from atf.jobs import schema_check
+from atf.jobs.schema_check import SchemaFinding
 
 REQUIRED_SCHEMAS: Final = ("alert",)
 """The schemas that the code asks for by name."""
-_ENDING: Final = ".schema.json"
-_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaFinding:
-    """What was found of one file: how many of its examples fit, or what is wrong."""
-
-    file: str
-    examples: int
-    problem: str | None = None
 
 
 def check_schemas(folder: Traversable | None = None) -> list[SchemaFinding]:
     """Return one finding for each schema in the folder and for each that is missing, by name."""
-    return sorted(_findings(folder or schema_folder()), key=lambda finding: finding.file)
+    return schema_check.check_schemas(folder or schema_folder(), REQUIRED_SCHEMAS)
 
 
 def schema_folder() -> Traversable:
     """Return where the schemas lie."""
     return resources.files("atf.alerts").joinpath("schemas")
-
-
-def _findings(folder: Traversable) -> Iterator[SchemaFinding]:
-    found = {one.name: one for one in (folder.iterdir() if folder.is_dir() else ()) if one.name.endswith(_ENDING)}
-    for name in REQUIRED_SCHEMAS:
-        if f"{name}{_ENDING}" not in found:
-            yield SchemaFinding(f"{name}{_ENDING}", 0, "is missing: install ATF again")
-    for name, file in found.items():
-        yield _check(name, file)
-
-
-def _check(name: str, file: Traversable) -> SchemaFinding:
-    try:
-        schema = json.loads(file.read_text("utf-8"))
-        return _check_examples(name, _require_schema(schema))
-    except json.JSONDecodeError as exc:
-        return SchemaFinding(name, 0, f"line {exc.lineno}, column {exc.colno}: is not JSON: {exc.msg}")
-    except SchemaError as exc:
-        return SchemaFinding(name, 0, f"{exc.json_path}: is not JSON Schema 2020-12: {exc.message}")
-    except (OSError, ValueError, RecursionError) as exc:
-        return SchemaFinding(name, 0, f"cannot be used: {exc}")
-
-
-def _require_schema(schema: Any) -> dict[str, Any]:
-    if not isinstance(schema, dict):
-        raise ValueError(f"must be a JSON object, got {shown(schema)}")
-    if schema.get("$schema") != _DIALECT:
-        raise ValueError(f"$schema must be {_DIALECT}, got {shown(schema.get('$schema'))}")
-    Draft202012Validator.check_schema(schema)
-    return schema
-
-
-def _check_examples(name: str, schema: dict[str, Any]) -> SchemaFinding:
-    examples = schema.get("examples", [])
-    if not examples:
-        return SchemaFinding(name, 0, "examples: is missing; at least one document shows what is meant")
-    validator = Draft202012Validator(schema)
-    for index, example in enumerate(examples):
-        error = best_match(validator.iter_errors(example))
-        if error is not None:
-            where = f"examples[{index}]{error.json_path.removeprefix('$')}"
-            return SchemaFinding(name, index, f"{where}: {error.message}")
-    return SchemaFinding(name, len(examples))

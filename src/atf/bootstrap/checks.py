@@ -12,8 +12,10 @@ import psycopg
 
 from atf.alerts.schema_check import check_schemas
 from atf.bootstrap.database import database_url
+from atf.bootstrap.job_types import build_job_types
 from atf.errors import AtfError, ConfigurationError
-from atf.settings import SettingsReview, load_settings, review_settings, unknown_sentence
+from atf.jobs.schema_check import SchemaFinding, check_job_schemas
+from atf.settings import Settings, SettingsReview, load_settings, review_settings, unknown_sentence
 from atf.storage import migrate
 from atf.storage.database import MINIMUM_SERVER_VERSION, database_errors, parse_url, plain_url
 from atf.storage.listener import require_notifications
@@ -62,14 +64,15 @@ def check_database() -> Sequence[Check]:
         return [Check("connection", Outcome.FAILED, str(exc))]
 
 
-def check_alert_schemas() -> Sequence[Check]:
-    """Check the schemas of alerts, and the examples in them."""
-    return [
-        Check(found.file, Outcome.FAILED, found.problem)
-        if found.problem
-        else Check(found.file, Outcome.OK, f"JSON Schema 2020-12, examples that fit: {found.examples}")
-        for found in check_schemas()
-    ]
+def check_all_schemas() -> Sequence[Check]:
+    """Check the schemas of alerts and of the other job types, and the examples in them."""
+    return [_of_schema(found) for found in (*check_schemas(), *check_job_schemas())]
+
+
+def _of_schema(found: SchemaFinding) -> Check:
+    if found.problem:
+        return Check(found.file, Outcome.FAILED, found.problem)
+    return Check(found.file, Outcome.OK, f"JSON Schema 2020-12, examples that fit: {found.examples}")
 
 
 def _config_checks(review: SettingsReview) -> Iterator[Check]:
@@ -85,6 +88,7 @@ def _config_checks(review: SettingsReview) -> Iterator[Check]:
         yield Check("variables", Outcome.FAILED if is_typo else Outcome.OK, unknown_sentence(review.unknown))
     if review.settings is not None:
         yield from _url_checks(review)
+        yield _job_types(review.settings)
 
 
 def _all_of(subject: str, problems: Sequence[str], detail: str) -> Iterator[Check]:
@@ -102,6 +106,13 @@ def _url_checks(review: SettingsReview) -> Iterator[Check]:
             yield _check_url(url, origins[name])
     if review.settings is not None and review.settings.database_url is None:
         yield Check("database", Outcome.OK, "none named: ATF runs its own PostgreSQL")
+
+
+def _job_types(settings: Settings) -> Check:
+    installed = build_job_types(settings)
+    if installed.plugins.problems:
+        return Check("job types", Outcome.FAILED, "; ".join(installed.plugins.problems))
+    return Check("job types", Outcome.OK, ", ".join(installed.types.names))
 
 
 def _check_url(url: str, origin: str) -> Check:

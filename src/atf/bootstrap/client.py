@@ -6,15 +6,20 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.alerts.alerts_service import AlertsService
 from atf.bootstrap.database import open_database
+from atf.bootstrap.duties import handled_types
+from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_data_manager, build_market_clock
 from atf.jobs.jobs_service import JobsService
+from atf.jobs.schedules_service import UserLimits
 from atf.market.market_clock import MarketClock
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
 from atf.schedules.schedule import ScheduleDefaults
 from atf.settings import Settings
 from atf.storage.alerts_repository import PostgresAlerts
+from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.schedules_repository import PostgresJobsRepository
 from atf.storage.users_repository import PostgresUsers
@@ -43,10 +48,24 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
     async with open_database(settings) as database:
         user_id = await PostgresUsers(database).id_of(user)
         clock = await build_market_clock(database)
-        jobs = JobsService(PostgresJobsRepository(database), clock, _schedule_defaults(settings))
+        jobs = build_jobs(settings, database, clock)
         data = build_data_manager(database, settings)
         alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
         yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database))
+
+
+def build_jobs(settings: Settings, database: Database, clock: MarketClock) -> JobsService:
+    """Return the service of schedules and runs."""
+    installed = build_job_types(settings)
+    return JobsService(
+        PostgresJobsRepository(database),
+        clock,
+        _schedule_defaults(settings),
+        types=installed.types,
+        calendars=ExchangeCalendars(),
+        limits=UserLimits(settings.user_pending_runs_limit, settings.user_schedules_limit),
+        handled=handled_types(installed),
+    )
 
 
 def _schedule_defaults(settings: Settings) -> ScheduleDefaults:

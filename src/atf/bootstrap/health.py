@@ -13,6 +13,7 @@ from atf.clock import SystemClock
 from atf.health.heartbeat_manager import HeartbeatManager
 from atf.health.service_health import ServiceHealth, Watched
 from atf.health.service_registry import Registration, ServiceInstance, new_instance_id
+from atf.jobs.run_metrics import RunMetrics
 from atf.lifecycle import Progress, Service, ServiceGroup
 from atf.services.http.health_app import build_health_app
 from atf.services.http.server import Address, HttpServer, require_loopback
@@ -35,7 +36,8 @@ Mostly one is open; the others keep a slow count from looking like a database th
 class MainService:
     """The service that a process is there for, and what health must know of it.
 
-    ``port`` names the field of the settings; ``counts``: whether it answers for the queue as a whole.
+    ``port`` names the field of the settings; ``counts``: whether it answers for the queue as a whole; ``runs`` is
+    what a worker counts of its own.
     """
 
     service: Service
@@ -46,6 +48,7 @@ class MainService:
     word: Callable[[], str] | None = None
     counts: bool = False
     is_replay: bool = False
+    runs: RunMetrics | None = None
 
 
 @asynccontextmanager
@@ -54,7 +57,11 @@ async def with_health(settings: Settings, database: Database, main: MainService)
     own = Database(database.url.render_as_string(hide_password=False), limits=_LIMITS)
     watched = _watched(main)
     health = ServiceHealth(
-        watched, PostgresStatistics(own, is_replay=main.is_replay), SystemClock(), counts=main.counts
+        watched,
+        PostgresStatistics(own, is_replay=main.is_replay),
+        SystemClock(),
+        counts=main.counts,
+        runs=main.runs,
     )
     try:
         server = HttpServer(build_health_app(health), _address(settings, main.port))

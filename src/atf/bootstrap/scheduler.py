@@ -9,20 +9,33 @@ from datetime import timedelta
 from sqlalchemy import create_engine
 
 from atf.adapters.apscheduler.timer import ApschedulerTimer, open_jobstore
+from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.bootstrap.database import open_database
 from atf.bootstrap.health import MainService, with_health
+from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_market_clock
+from atf.clock import SystemClock
+from atf.health.job_watch import JobWatch
+from atf.jobs.chores.chore import Chore
+from atf.jobs.chores.cleaner import Cleaner, Retention
+from atf.jobs.chores.dead_letter_pruner import DeadLetterPruner
 from atf.jobs.chores.partition_maker import PartitionMaker
 from atf.jobs.chores.rescuer import Rescuer
+from atf.jobs.chores.retry_stager import RetryStager
+from atf.jobs.chores.statistics_rollup import StatisticsRollup
 from atf.lifecycle import Progress, Service
 from atf.schedules.tick import Tick
-from atf.services.scheduler.service import Chores, SchedulerService
+from atf.services.scheduler.service import SchedulerService
 from atf.settings import Settings
 from atf.storage.advisory_lock import TIMER_LOCK, SessionLock
 from atf.storage.database import Database
+from atf.storage.groups_repository import PostgresGroups
+from atf.storage.job_watch_repository import PostgresJobWatch
 from atf.storage.listener import Listener, require_notifications
 from atf.storage.partitions import PostgresPartitions
-from atf.storage.schedules_repository import PostgresGroups
+from atf.storage.retention import PostgresRetention
+from atf.storage.rollup_repository import PostgresRollup
+from atf.storage.staging import PostgresStaging
 from atf.storage.workers_repository import PostgresLeases
 
 
@@ -35,13 +48,12 @@ async def scheduler_process(settings: Settings, progress: Progress) -> AsyncIter
         listener = Listener(database.direct_url, ["atf_schedules"])
         await listener.start()
         try:
+            partition_maker = PartitionMaker(PostgresPartitions(database), clock)
             scheduler = SchedulerService(
-                Tick(PostgresGroups(database, is_replay=clock.is_replay), clock),
+                Tick(_groups(settings, database, is_replay=clock.is_replay), clock, ExchangeCalendars()),
                 clock,
-                Chores(
-                    Rescuer(PostgresLeases(database)),
-                    PartitionMaker(PostgresPartitions(database), clock),
-                ),
+                [partition_maker, *_chores(settings, database, is_replay=clock.is_replay)],
+                before_first_tick=partition_maker,
                 open_timer=_timer_opener(database),
                 lock=SessionLock(database.direct_url, TIMER_LOCK),
                 waiter=listener,
@@ -63,6 +75,34 @@ async def scheduler_process(settings: Settings, progress: Progress) -> AsyncIter
                 yield service
         finally:
             await listener.stop()
+
+
+def _groups(settings: Settings, database: Database, *, is_replay: bool) -> PostgresGroups:
+    types = build_job_types(settings).types
+    return PostgresGroups(
+        database,
+        is_replay=is_replay,
+        attempts={one.name: one.limits.max_attempts for one in types},
+        retention_classes={one.name: one.retention_class for one in types},
+    )
+
+
+def _chores(settings: Settings, database: Database, *, is_replay: bool) -> list[Chore]:
+    clock = SystemClock()
+    watch = JobWatch(PostgresJobWatch(database), clock, backlog=timedelta(seconds=settings.backlog_alert_seconds))
+    retention = Retention(
+        alert_runs=timedelta(hours=settings.alert_runs_keep_hours),
+        other_runs=timedelta(days=settings.runs_keep_days),
+        dead_letters=timedelta(days=settings.dead_letters_keep_days),
+    )
+    return [
+        Rescuer(PostgresLeases(database)),
+        RetryStager(PostgresStaging(database)),
+        Cleaner(PostgresRetention(database), clock, retention),
+        StatisticsRollup(PostgresRollup(database), clock, retention.other_runs),
+        DeadLetterPruner(PostgresRetention(database), retention.dead_letters),
+        *([] if is_replay else [watch]),  # a replay's administrator watches it live
+    ]
 
 
 def _timer_opener(database: Database) -> Callable[[Callable[[], Awaitable[None]]], ApschedulerTimer]:

@@ -2,67 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from atf.alerts.evaluator import AlertEvaluator
 from atf.bootstrap.database import open_database
+from atf.bootstrap.duties import Bench, WorkerOptions, open_executor
 from atf.bootstrap.health import MainService, with_health
-from atf.bootstrap.market import build_data_manager, build_market_clock
+from atf.bootstrap.job_types import build_job_types
+from atf.bootstrap.market import build_market_clock
 from atf.jobs.lease import Lease
-from atf.jobs.run import JobType
-from atf.jobs.worker import Worker, WorkerLimits
+from atf.jobs.run_metrics import RunMetrics
+from atf.jobs.worker import Duty, Worker, WorkerLimits
 from atf.lifecycle import Progress, Service
 from atf.services.worker.service import WorkerService
 from atf.settings import Settings
-from atf.storage.alerts_repository import PostgresAlerts
+from atf.storage.database import Database
 from atf.storage.listener import Listener, require_notifications
-from atf.storage.runs_repository import PostgresRunQueue
+from atf.storage.run_queue import PostgresRunQueue
 from atf.storage.workers_repository import PostgresLeases
 
 
 @asynccontextmanager
 async def worker_process(
-    settings: Settings, progress: Progress, *, name: str = "worker"
+    settings: Settings, progress: Progress, *, options: WorkerOptions | None = None
 ) -> AsyncIterator[Service]:
     """Open everything a worker needs; it is closed in reverse order."""
-    async with open_database(settings) as database:
+    options = options or WorkerOptions()
+    threads = ThreadPoolExecutor(settings.executors.default.max_workers, thread_name_prefix="handler")
+    asyncio.get_running_loop().set_default_executor(threads)
+    async with open_database(settings) as database, open_executor(settings) as executor:
         await require_notifications(database.direct_url)
-        queue = PostgresRunQueue(database)
-        evaluator = AlertEvaluator(
-            PostgresAlerts(database),
-            queue,
-            build_data_manager(database, settings),
-            await build_market_clock(database),
-            patience=timedelta(seconds=settings.bars_patience_seconds),
-        )
-        lease = Lease(
-            PostgresLeases(database),
-            name=name,
-            types=[evaluator.job_type],
-            length=timedelta(seconds=settings.worker_lease_seconds),
-        )
+        queue = PostgresRunQueue(database, user_limit=settings.user_running_runs_limit)
+        clock = await build_market_clock(database)
+        installed = build_job_types(settings)
+        duties = Bench(settings, database, queue, clock, executor, installed).duties(options)
         listener = Listener(database.direct_url, ["atf_runs"])
         await listener.start()
+        metrics = RunMetrics()
         try:
-            worker = Worker(queue, lease, [evaluator], listener, limits=_limits(settings), progress=progress)
+            worker = Worker(
+                queue,
+                _lease(settings, database, options, duties),
+                duties,
+                listener,
+                limits=_limits(settings),
+                progress=progress,
+                metrics=metrics,
+            )
             main = MainService(
                 WorkerService(worker, progress),
                 "worker",
                 progress,
-                stalled_after_seconds=settings.alert_timeout_seconds + 60,
+                stalled_after_seconds=60,
                 port="worker_health_port",
+                runs=metrics,
             )
             async with with_health(settings, database, main) as service:
                 yield service
         finally:
             await listener.stop()
+            await queue.close()
+
+
+def _lease(settings: Settings, database: Database, options: WorkerOptions, duties: Sequence[Duty]) -> Lease:
+    return Lease(
+        PostgresLeases(database),
+        name=options.name,
+        types=[duty.definition.name for duty in duties],
+        length=timedelta(seconds=settings.worker_lease_seconds),
+        slots={
+            duty.definition.name: 1 if duty.is_batch else duty.definition.limits.concurrency for duty in duties
+        },
+    )
 
 
 def _limits(settings: Settings) -> WorkerLimits:
-    return WorkerLimits(
-        batch_size=settings.worker_batch_size,
-        max_workers=settings.max_workers,
-        timeouts={JobType.ALERT: timedelta(seconds=settings.alert_timeout_seconds)},
-    )
+    """Running runs get most of the time that the process has to stop; the rest is for giving back."""
+    drain = max(settings.shutdown_timeout_seconds * 0.8, settings.shutdown_timeout_seconds - 5)
+    return WorkerLimits(batch_size=settings.worker_batch_size, drain=timedelta(seconds=drain))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from atf.alerts.alerts_service import AlertRecord, NewAlert, TriggerRecord
 from atf.bootstrap.client import Client
 from atf.cli.client import with_client
+from atf.cli.json_input import read_json
 from atf.cli.output import JsonOption, UserOption, print_fields, print_json, print_table
-from atf.errors import InvalidInput
 
 app = typer.Typer()
 
@@ -36,7 +33,7 @@ def add(
     Example: atf alerts add '{"ticker": "AAPL", "timeframe": "1d",
     "rule": {"indicator": "rsi", "operator": ">", "value": 70}}'
     """
-    new = NewAlert(_read_config(config), name=name, cron=cron, timezone=tz)
+    new = NewAlert(read_json(config, "config"), name=name, cron=cron, timezone=tz)
 
     async def work(client: Client) -> AlertRecord:
         return await client.alerts.add(client.user_id, new)
@@ -128,21 +125,6 @@ def delete(alert_id: AlertId, user: UserOption = "owner") -> None:
     """
     with_client(user, lambda client: client.alerts.delete(client.user_id, alert_id))
     typer.echo(f"alert {alert_id} is deleted")
-
-
-def _read_config(given: str) -> Any:
-    text = given
-    if given == "-":
-        text = sys.stdin.read()
-    elif given.startswith("@"):
-        try:
-            text = Path(given[1:]).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise InvalidInput(f"cannot read {given[1:]}: {exc}", field="config") from exc
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise InvalidInput(f"is not JSON: {exc}", field="config") from exc
 
 
 def _row(alert: AlertRecord) -> tuple[object, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,14 +23,23 @@ def _scheduler() -> None:
 
 
 @app.command()
-def start() -> None:
+def start(
+    with_worker: Annotated[
+        bool, typer.Option("--with-worker", help="Do alerts and notifications in this process too.")
+    ] = False,
+) -> None:
     """Run a scheduler until it is stopped; several on one database share the work.
 
-    Example: atf scheduler start
+    Example: atf scheduler start --with-worker
     """
-    from atf.bootstrap.scheduler import scheduler_process
+    if with_worker:
+        from atf.bootstrap.scheduler_with_worker import scheduler_with_worker
 
-    run_service("scheduler", scheduler_process)
+        run_service("scheduler", scheduler_with_worker)
+    else:
+        from atf.bootstrap.scheduler import scheduler_process
+
+        run_service("scheduler", scheduler_process)
 
 
 @app.command()
@@ -59,13 +68,13 @@ def try_database(as_json: JsonOption = False) -> None:
 
 @app.command()
 def validate_schemas(as_json: JsonOption = False) -> None:
-    """Check the schemas of alerts and the examples in them; exit status 0 if all is right, else 1.
+    """Check the schemas of alerts and other jobs and the examples in them; exit status 0 if all is right, else 1.
 
     Example: atf scheduler validate-schemas
     """
-    from atf.bootstrap.checks import check_alert_schemas
+    from atf.bootstrap.checks import check_all_schemas
 
-    _report(check_alert_schemas(), as_json=as_json)
+    _report(check_all_schemas(), as_json=as_json)
 
 
 def _report(checks: Sequence[Check], *, as_json: bool) -> None:

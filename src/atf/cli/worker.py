@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from atf.cli.process import run_service
+from atf.errors import InvalidInput
 
 app = typer.Typer()
+_MOST: Final = 1000
 
 
 @app.callback()
@@ -19,12 +21,42 @@ def _worker() -> None:
 
 @app.command()
 def start(
-    name: Annotated[str, typer.Option("--name", help="What its lease rows are called.")] = "worker",
+    types: Annotated[
+        str | None, typer.Option("--types", help="Only these job types, separated by commas. Default: all.")
+    ] = None,
+    concurrency: Annotated[
+        str | None,
+        typer.Option("--concurrency", help="Runs of a type at the same time: a number, or TYPE=NUMBER,..."),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="What it is called in `atf workers list`.")] = "worker",
 ) -> None:
     """Run a worker until it is stopped; several on one database share the work.
 
-    Example: atf worker start --name worker-2
+    Example: atf worker start --name heavy --types report,screener --concurrency report=2,screener=1
     """
+    from atf.bootstrap.duties import WorkerOptions
     from atf.bootstrap.worker import worker_process
 
-    run_service("worker", partial(worker_process, name=name))
+    by_type, of_all = _concurrency(concurrency)
+    chosen = tuple(part.strip() for part in types.split(",")) if types is not None else ()
+    options = WorkerOptions(name, chosen, by_type, of_all)
+    run_service("worker", partial(worker_process, options=options))
+
+
+def _concurrency(given: str | None) -> tuple[dict[str, int], int | None]:
+    """Return the numbers by type and the one for all types."""
+    by_type: dict[str, int] = {}
+    of_all: int | None = None
+    for part in given.split(",") if given is not None else ():
+        job_type, equals, number = part.strip().rpartition("=")
+        if equals:
+            by_type[job_type.strip()] = _count(number)
+        else:
+            of_all = _count(number)
+    return by_type, of_all
+
+
+def _count(text: str) -> int:
+    if not (text.strip().isascii() and text.strip().isdigit() and 1 <= int(text) <= _MOST):
+        raise InvalidInput(f"must be 1 to {_MOST}, or TYPE=NUMBER, got '{text}'", field="--concurrency")
+    return int(text)

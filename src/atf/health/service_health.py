@@ -13,23 +13,28 @@ from atf.health.checks import CheckResult, progress_check
 from atf.health.recent import Recent
 from atf.health.statistics import DatabaseProbe, HealthStore, Statistics
 from atf.health.status import Component, HealthStatus, OverallHealth, overall
+from atf.jobs.run_metrics import RunMetrics
 from atf.lifecycle import Progress
 
 _PATIENCE_SECONDS: Final = 1.5
 _PROBE_KEPT_SECONDS: Final = 0.5
 _STATISTICS_KEPT_SECONDS: Final = 5.0
-_WORKING: Final = frozenset({"running", "standby"})
+_WORKING: Final = frozenset({"running", "standby", "failing"})
 _MEANING: Final[Mapping[str, HealthStatus]] = {
     "starting": HealthStatus.DEGRADED,
     "running": HealthStatus.HEALTHY,
     "standby": HealthStatus.HEALTHY,
+    "failing": HealthStatus.DEGRADED,
     "stopped": HealthStatus.DOWN,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """One answer; ``statistics`` is None for a process that does not count, or cannot now."""
+    """One answer; ``statistics`` is None for a process that does not count, or cannot now.
+
+    ``runs`` is what a worker counts of its own.
+    """
 
     service: str
     instance_id: str
@@ -40,6 +45,7 @@ class HealthReport:
     statistics: Statistics | None
     progress_age_seconds: float
     problem: str | None = None
+    runs: RunMetrics | None = None
 
     @property
     def is_database_connected(self) -> bool:
@@ -79,11 +85,20 @@ class Watched:
 class ServiceHealth:
     """Answers within two seconds, whatever the database does."""
 
-    def __init__(self, watched: Watched, store: HealthStore, clock: Clock, *, counts: bool = False) -> None:
+    def __init__(
+        self,
+        watched: Watched,
+        store: HealthStore,
+        clock: Clock,
+        *,
+        counts: bool = False,
+        runs: RunMetrics | None = None,
+    ) -> None:
         """``counts``: whether this process answers for the queue as a whole, as the scheduler does."""
         self._watched = watched
         self._clock = clock
         self.counts = counts
+        self._runs = runs
         self._probe = Recent(store.probe, keep_seconds=_PROBE_KEPT_SECONDS, patience_seconds=_PATIENCE_SECONDS)
         self._statistics = Recent(
             store.statistics, keep_seconds=_STATISTICS_KEPT_SECONDS, patience_seconds=_PATIENCE_SECONDS
@@ -109,6 +124,7 @@ class ServiceHealth:
             statistics=statistics,
             progress_age_seconds=self._watched.progress.seconds_since,
             problem=problem,
+            runs=self._runs,
         )
 
     async def statistics(self) -> Statistics:

@@ -8,6 +8,26 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class QueueOfType:
+    """The runs of one job type. Units: seconds since the oldest one that waits might have begun; 0 if none."""
+
+    waiting: int = 0
+    delayed: int = 0
+    running: int = 0
+    oldest_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What went wrong in the last 24 hours, and the dead letters that nobody has requeued or dropped."""
+
+    misfires: int = 0
+    missed_runs: int = 0
+    dead_letters: int = 0
+    lost_workers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """Schedules, the queue, and what ended in the last 24 hours.
 
@@ -16,18 +36,20 @@ class Statistics:
 
     total_schedules: int
     enabled_schedules: int
-    pending_by_type: Mapping[str, int]
+    queue: Mapping[str, QueueOfType]
     completed_24h: int
     failed_24h: int
     avg_duration: float
     max_duration: float
     common_errors: Sequence[tuple[str, int]] = ()
     is_estimated: bool = False
+    trouble: Trouble = Trouble()
+    workers: int = 0
 
     @property
     def pending_runs(self) -> int:
         """Runs that wait for a worker or for their time."""
-        return sum(self.pending_by_type.values())
+        return sum(one.waiting + one.delayed for one in self.queue.values())
 
     @property
     def runs_24h(self) -> int:

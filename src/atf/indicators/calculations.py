@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-import talib
 
 from atf.indicators.registry import IndicatorRequest
+from atf.indicators.talib_alone import load_talib
 from atf.market.bars import FloatArray
 
 Outputs = tuple[FloatArray, ...]
 Calculation = Callable[[Outputs, IndicatorRequest], Outputs]
 
+talib = load_talib()
 _NO_MOVEMENT: Final = 1e-14
 
 

@@ -36,7 +36,7 @@ class Held(Protocol):
 
 
 class ClaimLoop:
-    """One round after another until cancelled; then what is held is given back.
+    """One round after another until cancelled; then ``drain`` ends what can be ended, and the rest is given back.
 
     What a failed round left behind is given back first: a claim whose answer was lost holds rows that nobody
     works on, and a live lease would keep them from being rescued.
@@ -51,6 +51,7 @@ class ClaimLoop:
         poll: timedelta,
         progress: Progress | None = None,
         jitter: Callable[[], float] = random.random,
+        drain: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._held = held
         self._lease = lease
@@ -58,6 +59,7 @@ class ClaimLoop:
         self._poll = poll
         self._progress = progress or Progress()
         self._jitter = jitter
+        self._drain = drain
 
     async def run(self, do_round: Callable[[], Awaitable[bool]], *, failure: str) -> None:
         """Do rounds; each returns whether it found work. Whatever goes wrong is logged and tried again.
@@ -84,6 +86,8 @@ class ClaimLoop:
             await asyncio.shield(self._hand_back())
 
     async def _hand_back(self) -> None:
+        if self._drain is not None:
+            await self._drain()
         try:
             if not self._lease.is_over:
                 await self._held.release_held(await self._lease.acquire())

@@ -1,9 +1,14 @@
-"""How long to wait before the next try: exponential, capped, with full jitter. Pure."""
+"""What follows a failure: whether another try may help, and how long to wait for it. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
+
+from atf.errors import InvalidInput, PermanentFailure, TemporaryFailure
+
+LONGEST_PAUSE: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +26,18 @@ class BackOff:
         """
         doubled = self.first * float(2 ** min(attempt - 1, 30))
         return min(self.cap, doubled) * max(0.1, jitter)
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Tell whether another try would fail the same way; an error may say so itself by ``is_permanent``."""
+    said = getattr(error, "is_permanent", None)
+    return said if isinstance(said, bool) else isinstance(error, PermanentFailure | InvalidInput)
+
+
+def pause_before_retry(error: BaseException, attempt: int, first: timedelta, jitter: float) -> timedelta:
+    """Return how long to wait after the ``attempt``-th failure, or what the other side asked for."""
+    waits = BackOff(first, cap=max(first, timedelta(minutes=15))).delay(attempt, jitter)
+    asked = error.retry_after_seconds if isinstance(error, TemporaryFailure) else None
+    if asked is None or not asked > 0:
+        return waits
+    return min(LONGEST_PAUSE, max(waits, timedelta(seconds=min(asked, LONGEST_PAUSE.total_seconds()))))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NewType
 from uuid import UUID
@@ -70,16 +70,25 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRun:
-    """A run that a worker holds; ``attempt`` and the worker's id fence everything it writes."""
+    """A run that a worker holds; ``attempt`` and the worker's id fence everything it writes.
+
+    ``waited``: from the instant it might have begun to the instant it was claimed, by the database's clock.
+    """
 
     key: RunKey
     run_id: RunId
-    job_type: JobType
+    job_type: str
     job_id: int | None
     user_id: int | None
     attempt: int
     max_attempts: int
     snapshot: Mapping[str, Any]
+    waited: timedelta = timedelta(0)
+
+    @property
+    def name(self) -> str:
+        """How logs name the run's job: type and schedule, or the run itself if it has none."""
+        return f"{self.job_type}_{self.run_id if self.job_id is None else self.job_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ class ClaimedBatch:
     """Runs of one type, claimed together by one worker."""
 
     worker_id: WorkerId
-    job_type: JobType
+    job_type: str
     runs: tuple[ClaimedRun, ...]
 
     def of_jobs(self, job_ids: frozenset[int]) -> tuple[ClaimedRun, ...]:
@@ -97,20 +106,25 @@ class ClaimedBatch:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a finished run leaves behind; ``snapshot`` replaces the frozen one if another was used."""
+    """What a finished run leaves behind; ``snapshot`` replaces the frozen one if another was used.
+
+    Units: ``seconds`` that the handler took.
+    """
 
     run: ClaimedRun
     result: Mapping[str, Any]
     snapshot: Mapping[str, Any] | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A run that did not work out; a permanent one is not tried again."""
+    """A run that did not work out; a permanent one is not tried again, another one after ``retry_in``."""
 
     run: ClaimedRun
     error: Exception
     is_permanent: bool
+    retry_in: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +132,7 @@ class RunRecord:
     """A run as stored, for people and programs to look at."""
 
     run_id: RunId
-    job_type: JobType
+    job_type: str
     job_id: int | None
     user_id: int | None
     status: RunStatus
@@ -132,14 +146,38 @@ class RunRecord:
     snapshot: Mapping[str, Any] | None
     result: Mapping[str, Any] | None
     error: str | None
+    priority: int
+    available_at: datetime
+    cancel_requested: bool
+    deadline_at: datetime | None
+    error_details: Mapping[str, Any] | None
+    attempts: Sequence[Mapping[str, Any]]
+    retry_of: RunId | None
+
+
+class RunSort(StrEnum):
+    """What runs may be sorted by; the largest or newest comes first."""
+
+    SCHEDULED_FOR = "scheduled_for"
+    ENQUEUED_AT = "enqueued_at"
+    STARTED_AT = "started_at"
+    FINISHED_AT = "finished_at"
+    DURATION = "duration"
+    ATTEMPT = "attempt"
+    PRIORITY = "priority"
+    JOB_TYPE = "job_type"
+    STATUS = "status"
 
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs to list, newest first; None means any."""
+    """Which runs to list; None means any. ``since`` and ``until`` bound scheduled_for, both included."""
 
     user_id: int
     statuses: Sequence[RunStatus] = ()
     job_id: int | None = None
-    job_type: JobType | None = None
+    job_type: str | None = None
     limit: int = 50
+    since: datetime | None = None
+    until: datetime | None = None
+    sort: RunSort = RunSort.SCHEDULED_FOR

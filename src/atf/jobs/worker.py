@@ -1,142 +1,205 @@
-"""The worker: claims runs in batches, hands them to their handlers, and gives back what it cannot finish."""
+"""The worker: claims runs for its pools, writes down how they end, and gives back what it cannot finish.
+
+One claimer for all pools, one writer for all outcomes, one lease for all runs. Several workers share a queue on
+any number of machines.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol, cast
 
-from atf.errors import TemporaryFailure
+from atf.errors import AtfError
+from atf.jobs.batch_pool import BatchPool
 from atf.jobs.claim_loop import ClaimLoop, Waiter
-from atf.jobs.lease import Lease, LeaseLost
-from atf.jobs.retry import BackOff
-from atf.jobs.run import ClaimedBatch, ClaimedRun, Failure, JobType, WorkerId
+from atf.jobs.handler import BatchHandler, RunHandler
+from atf.jobs.job_type import JobTypeDefinition
+from atf.jobs.lease import Lease
+from atf.jobs.outcome_writer import OutcomeWriter
+from atf.jobs.pool import Pool, PoolSeams
+from atf.jobs.queue import Cancelled, Outcome, PutBack, RunQueue
+from atf.jobs.run import ClaimedRun, Completion, Failure, WorkerId
+from atf.jobs.run_log import log_written
+from atf.jobs.run_metrics import RunMetrics
+from atf.jobs.run_pool import RunPool
 from atf.lifecycle import Progress
 
 _LOGGER = logging.getLogger(__name__)
+_WATCH_SECONDS: Final = 1.0
+_OUTCOME_NAMES: Final[Mapping[type, str]] = {
+    Completion: "completed",
+    Failure: "failed",
+    PutBack: "put_back",
+    Cancelled: "cancelled",
+}
 
 
-class RunQueue(Protocol):
-    """The run table as a worker sees it. Every write is fenced by worker and attempt."""
+class Bell(Waiter, Protocol):
+    """Something that wakes when work may have come, and that can be rung."""
 
-    async def claim_runs(self, worker_id: WorkerId, types: Sequence[JobType], limit: int) -> Sequence[ClaimedRun]:
-        """Take due runs, atomically, if the worker's lease is alive; none if nothing is due."""
-        ...
-
-    async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
-        """Return runs to PENDING without costing an attempt."""
-        ...
-
-    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure], delay: timedelta) -> None:
-        """End runs as FAILED, or return them to PENDING with one more attempt if that may help."""
-        ...
-
-    async def release_held(self, worker_id: WorkerId) -> int:
-        """Return everything this worker still holds to PENDING with one more attempt."""
-        ...
-
-
-class BatchHandler(Protocol):
-    """Does the runs of one type and brings each of them to an end, or puts it back."""
-
-    job_type: JobType
-
-    async def handle(self, batch: ClaimedBatch) -> None:
-        """Do a batch.
-
-        Errors: TemporaryFailure to try all of it again; anything else fails what is still held.
-        """
+    def wake(self) -> None:
+        """Wake whoever waits, or the next one that does."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerLimits:
-    """How much is claimed at once, how long an idle worker sleeps, how much is done at the same time.
+class Duty:
+    """A job type and what does it."""
 
-    ``max_workers`` handlers run at the same time, each with the batch of its type; ``timeouts`` says how long a
-    batch of a type may take, and a type that is not in it may take as long as the lease lives.
-    """
+    definition: JobTypeDefinition
+    handler: RunHandler | BatchHandler
+    is_batch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """How much is claimed at once, how long an idle worker sleeps, how long running runs may go on at the end."""
 
     batch_size: int = 500
     poll: timedelta = timedelta(seconds=1)
-    max_workers: int = 10
-    timeouts: Mapping[JobType, timedelta] = field(default_factory=dict)
+    drain: timedelta = timedelta(seconds=25)
 
 
 class Worker:
-    """One claimer and its handlers; several workers share one queue on any number of machines."""
+    """One claimer and its pools."""
 
     def __init__(
         self,
         queue: RunQueue,
         lease: Lease,
-        handlers: Sequence[BatchHandler],
-        waiter: Waiter,
+        duties: Sequence[Duty],
+        bell: Bell,
         *,
         limits: WorkerLimits | None = None,
         progress: Progress | None = None,
+        metrics: RunMetrics | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._queue = queue
         self._lease = lease
-        self._handlers: Mapping[JobType, BatchHandler] = {handler.job_type: handler for handler in handlers}
         self._limits = limits or WorkerLimits()
-        self._at_once = asyncio.Semaphore(self._limits.max_workers)
-        self._back_off = BackOff(timedelta(seconds=0.2), cap=timedelta(seconds=5))
-        self._loop = ClaimLoop(queue, lease, waiter, poll=self._limits.poll, progress=progress, jitter=jitter)
+        self._metrics = metrics or RunMetrics()
         self._jitter = jitter
+        self._bell = bell
+        self._writer = OutcomeWriter(queue, self._written, jitter=jitter)
+        self._pools: Mapping[str, Pool] = {duty.definition.name: self._pool(duty) for duty in duties}
+        self._worker_id: WorkerId | None = None
+        self._loop = ClaimLoop(
+            self,
+            lease,
+            bell,
+            poll=self._limits.poll,
+            progress=progress,
+            jitter=jitter,
+            drain=self._drain,
+        )
+
+    def _pool(self, duty: Duty) -> Pool:
+        definition = duty.definition
+        slots = 1 if duty.is_batch else definition.limits.concurrency
+        seams = PoolSeams(
+            definition,
+            self._writer.put,
+            self._metrics.of(definition.name, slots=slots),
+            self._bell.wake,
+            self._limits.batch_size,
+            self._jitter,
+        )
+        if duty.is_batch:
+            return BatchPool(cast("BatchHandler", duty.handler), seams)
+        return RunPool(cast("RunHandler", duty.handler), seams)
 
     async def run(self) -> None:
         """Work until cancelled; whatever goes wrong is logged and tried again."""
-        await self._loop.run(self._round, failure="worker round failed")
+        background = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("outcome-writer", self._writer.run()),
+                ("run-watch", self._watch()),
+            )
+        ]
+        try:
+            await self._loop.run(self._round, failure="worker round failed")
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
 
     async def _round(self) -> bool:
         worker_id = await self._lease.acquire()
-        claimed = await self._queue.claim_runs(worker_id, tuple(self._handlers), self._limits.batch_size)
-        batches = [ClaimedBatch(worker_id, kind, tuple(runs)) for kind, runs in _by_type(claimed).items()]
-        if batches:
-            await self._lease.guard(asyncio.create_task(self._handle_all(batches)))
+        if worker_id != self._worker_id:
+            await self._abandon()
+            self._worker_id = worker_id
+        wanted = [room for pool in self._pools.values() if (room := pool.wanted) is not None]
+        if not wanted:
+            return False
+        claimed = await self._queue.claim_runs(worker_id, wanted)
+        for job_type, runs in _by_type(claimed).items():
+            self._pools[job_type].accept(worker_id, runs)
         return bool(claimed)
 
-    async def _handle_all(self, batches: Sequence[ClaimedBatch]) -> None:
-        """Do all batches; one that must be tried again does not interrupt the others."""
-        ended = await asyncio.gather(*map(self._handle_in_turn, batches), return_exceptions=True)
-        failed = [error for error in ended if error is not None]
-        if failed:
-            raise failed[0]
+    def _written(self, outcomes: Sequence[Outcome], held: frozenset[int]) -> None:
+        for outcome in outcomes:
+            run = outcome.run
+            name = _OUTCOME_NAMES[type(outcome)] if run.key.id in held else "refused"
+            self._metrics.by_type[run.job_type].outcomes[name] += 1
+            self._pools[run.job_type].forget(run)
+        log_written(outcomes, held)
+        self._bell.wake()
 
-    async def _handle_in_turn(self, batch: ClaimedBatch) -> None:
-        async with self._at_once:
-            await self._handle(batch)
+    async def release_held(self, worker_id: WorkerId) -> int:
+        """Give back what the table says this worker holds and the worker does not know of."""
+        keep = [run_id for pool in self._pools.values() for run_id in pool.in_hand]
+        return await self._queue.hand_back(worker_id, keep=keep)
 
-    async def _handle(self, batch: ClaimedBatch) -> None:
-        try:
-            await self._handle_in_time(batch)
-        except (LeaseLost, TemporaryFailure):
-            raise
-        except Exception as exc:
-            _LOGGER.exception("a batch of %d %s runs failed", len(batch.runs), batch.job_type)
-            failures = [Failure(run, exc, is_permanent=False) for run in batch.runs]
-            await self._queue.fail(batch.worker_id, failures, self._back_off.delay(1, self._jitter()))
+    async def _watch(self) -> None:
+        """Every second: stop what must stop."""
+        while True:
+            await asyncio.sleep(min(_WATCH_SECONDS, max(0.05, self._lease.seconds_left)))
+            if not self._is_busy:
+                continue
+            if self._lease.is_over:
+                _LOGGER.warning("the lease of %s was not renewed in time: its runs are given up", self._worker_id)
+                await self._abandon()
+                continue
+            await self._stop_cancelled()
+            for pool in self._pools.values():
+                pool.watch()
 
-    async def _handle_in_time(self, batch: ClaimedBatch) -> None:
-        """Do a batch; what took too long is cancelled and fails, what it has completed stays so."""
-        limit = self._limits.timeouts.get(batch.job_type)
-        try:
-            async with asyncio.timeout(None if limit is None else limit.total_seconds()) as timer:
-                await self._handlers[batch.job_type].handle(batch)
-        except TimeoutError as exc:
-            if limit is None or not timer.expired():
-                raise
-            raise TimeoutError(f"took longer than {limit.total_seconds():g} s") from exc
+    async def _stop_cancelled(self) -> None:
+        if self._worker_id is None:
+            return
+        with contextlib.suppress(AtfError, OSError):  # asked again a second later
+            asked = await self._queue.cancel_requests(self._worker_id)
+            for pool in self._pools.values() if asked else ():
+                pool.cancel(asked)
+
+    @property
+    def _is_busy(self) -> bool:
+        return any(True for pool in self._pools.values() for _ in pool.in_hand)
+
+    async def _drain(self) -> None:
+        """Let running runs end, but not longer than the drain time; what has not begun goes back at once."""
+        for pool in self._pools.values():
+            pool.return_waiting()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain.total_seconds()):
+                while self._is_busy and not self._lease.is_over:
+                    await self._bell.wait(0.2)
+        await self._abandon()
+
+    async def _abandon(self) -> None:
+        await asyncio.gather(*(pool.abandon() for pool in self._pools.values()))
 
 
-def _by_type(runs: Sequence[ClaimedRun]) -> dict[JobType, list[ClaimedRun]]:
-    grouped: dict[JobType, list[ClaimedRun]] = {}
+def _by_type(runs: Sequence[ClaimedRun]) -> dict[str, list[ClaimedRun]]:
+    grouped: dict[str, list[ClaimedRun]] = {}
     for run in runs:
         grouped.setdefault(run.job_type, []).append(run)
     return grouped

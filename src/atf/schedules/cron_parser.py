@@ -38,7 +38,7 @@ _SIX_FIELDS: Final = 6
 _LONGEST_MONTH: Final = 31
 _MONTH_LENGTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # One for each expression and zone in use: a hundred thousand schedules have far fewer different ones.
-_PARSED: Final = 8192
+_PARSED: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,15 @@ class CronParser:
                 newest = later
         return None if newest is None else _to_local(*newest)
 
+    @staticmethod
+    def count_runs(expression: str, timezone: str, after: datetime, until: datetime) -> int:
+        """Return how many runs there are with ``after`` < run <= ``until``.
+
+        It counts whole days at a time, so a year of a job that runs every second costs no more than one that
+        runs once a day.
+        """
+        return _count_runs(_parse(expression, timezone), _seconds(after) + 1, _seconds(until) + 1)
+
 
 # ---------------------------------------------------------------- parsing
 
@@ -152,6 +161,7 @@ def _parse(expression: str, timezone: str) -> CronExpression:
     return cron
 
 
+@lru_cache(maxsize=1024)
 def _next_allowed(allowed: frozenset[int], size: int) -> tuple[int, ...]:
     return tuple(min((n for n in allowed if n >= start), default=size) for start in range(size + 1))
 
@@ -253,6 +263,58 @@ def _days_of_months(cron: CronExpression, day: int) -> Iterator[int]:
         else:
             day += _LONGEST_MONTH + 1 - on_date.day
             day -= date.fromordinal(day + _EPOCH_DAY).day - 1
+
+
+# ---------------------------------------------------------------- counting
+
+
+def _count_runs(cron: CronExpression, first: int, end: int) -> int:
+    """Return how many runs there are in ``first`` <= run < ``end``, in seconds."""
+    total = 0
+    for chunk in range(first >> CHUNK_BITS, ((end - 1) >> CHUNK_BITS) + 1):
+        begin, stop = max(first, chunk << CHUNK_BITS), min(end, (chunk + 1) << CHUNK_BITS)
+        for stretch in stretches(cron.zone, chunk):
+            total += _count_in(cron, stretch, max(begin, stretch.start), min(stop, stretch.end))
+    return total
+
+
+def _count_in(cron: CronExpression, stretch: Stretch, first: int, end: int) -> int:
+    """Count as ``_first_in`` finds: the run of a jump stands for a run at the same instant as well."""
+    if first >= end:
+        return 0
+    local, local_end = first + stretch.offset, min(end + stretch.offset, _NEVER)
+    if not cron.is_fixed_time:
+        return _count_local(cron, local, local_end)
+    jumped = first == stretch.start and _jumped_over_a_run(cron, stretch)
+    return jumped + _count_local(cron, max(local + jumped, stretch.reached), local_end)
+
+
+def _count_local(cron: CronExpression, first: int, end: int) -> int:
+    """Return how many times match in ``first`` <= time < ``end`` on one unbroken local clock."""
+    if first >= end:
+        return 0
+    (day, second), (last_day, last_second) = divmod(first, _DAY), divmod(end, _DAY)
+    days = sum(map(cron.matches_day, range(day, last_day)))
+    total = days * _times_before(cron, _DAY)
+    total -= _times_before(cron, second) if cron.matches_day(day) else 0
+    return total + (_times_before(cron, last_second) if cron.matches_day(last_day) else 0)
+
+
+def _times_before(cron: CronExpression, second_of_day: int) -> int:
+    """Return at how many earlier seconds of a day on which the job runs it does so."""
+    minute_of_day, second = divmod(second_of_day, 60)
+    hour, minute = divmod(minute_of_day, 60)
+    minutes, seconds = _allowed_before(cron.next_minute, 60), _allowed_before(cron.next_second, 60)
+    times = _allowed_before(cron.next_hour, hour) * minutes * seconds
+    if cron.next_hour[hour] != hour or hour == len(cron.next_hour) - 1:
+        return times
+    times += _allowed_before(cron.next_minute, minute) * seconds
+    return times + (_allowed_before(cron.next_second, second) if cron.next_minute[minute] == minute else 0)
+
+
+@lru_cache(maxsize=8192)
+def _allowed_before(following: tuple[int, ...], number: int) -> int:
+    return sum(following[n] == n for n in range(number))
 
 
 # ---------------------------------------------------------------- instants and seconds

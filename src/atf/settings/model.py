@@ -64,18 +64,14 @@ class ThreadPool(_Part):
     """The threads of a worker process."""
 
     type: Literal["threadpool"] = Field(default="threadpool", description="no other type is possible")
-    max_workers: Pool = Field(
-        default=20, description="threads of a worker process for handlers that block (with the job engine, later)"
-    )
+    max_workers: Pool = Field(default=20, description="threads of a worker process for handlers that block")
 
 
 class ProcessPool(_Part):
     """The child processes of a worker process."""
 
     type: Literal["processpool"] = Field(default="processpool", description="no other type is possible")
-    max_workers: Pool = Field(
-        default=5, description="child processes of a worker for heavy handlers (with the job engine, later)"
-    )
+    max_workers: Pool = Field(default=5, description="child processes of a worker for heavy handlers")
 
 
 class Executors(_Part):
@@ -86,14 +82,14 @@ class Executors(_Part):
 
 
 class JobConfig(_Part):
-    """Limits of one kind of job; the job engine applies them, later."""
+    """Limits of one kind of job, unless a schedule has its own."""
 
     max_runtime_seconds: Annotated[Seconds, Names(key="max_runtime")] = Field(
-        description="how long a run may take (with the job engine, later)"
+        description="how long a run may take"
     )
-    retry_attempts: int = Field(ge=0, le=1000, description="tries after the first (with the job engine, later)")
+    retry_attempts: int = Field(ge=1, le=1000, description="attempts in all, the first one included")
     retry_delay_seconds: Annotated[SecondsOrNone, Names(key="retry_delay")] = Field(
-        description="pause before another try (with the job engine, later)"
+        description="pause before the second attempt; it doubles with each further one"
     )
 
 
@@ -205,6 +201,41 @@ class Settings(BaseSettings):
         default=8001,
         description="port of the notification service; 0 takes any free one, as does a default that is taken "
         "already",
+    )
+    user_pending_runs_limit: int = Field(
+        default=10_000,
+        ge=0,
+        le=1_000_000,
+        description="ad-hoc runs of one user that may wait at the same time; 0 for any number",
+    )
+    user_running_runs_limit: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="runs of one job type that one user may have running at the same time; 0 for any number",
+    )
+    job_memory_mib: int = Field(
+        default=1024, ge=64, le=1_048_576, description="memory that a run in a child process may take, in MiB"
+    )
+    backlog_alert_seconds: Seconds = Field(
+        default=300, description="how long runs may wait for a worker before administrators are told"
+    )
+    user_schedules_limit: int = Field(
+        default=0, ge=0, le=10_000_000, description="schedules that one user may have; 0 for any number"
+    )
+    dask_address: str | None = Field(
+        default=None,
+        description="the scheduler of a Dask cluster, such as `tcp://host:8786`, where heavy handlers run "
+        "instead of in child processes of the worker; needs the extra `dask`",
+    )
+    runs_keep_days: int = Field(
+        default=90, ge=1, le=3660, description="how long runs are kept that are no alerts; by whole months"
+    )
+    alert_runs_keep_hours: int = Field(
+        default=24, ge=1, le=87_840, description="how long runs of alerts are kept; by whole days"
+    )
+    dead_letters_keep_days: int = Field(
+        default=90, ge=1, le=3660, description="how long dead letters are kept, and 100 a schedule at most"
     )
     executors: Executors = Executors()
     job_configs: JobConfigs = JobConfigs()

@@ -1,4 +1,4 @@
-"""A lock that one process of all holds, for as long as its connection lives."""
+"""Locks that one process of all holds: for as long as its connection lives, or until its transaction ends."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ from types import TracebackType
 from typing import Final, Self
 
 import psycopg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 TIMER_LOCK: Final = 0x41_54_46_02
+RETENTION_LOCK: Final = 0x41_54_46_04
+ROLLUP_LOCK: Final = 0x41_54_46_05
+CLAIM_LOCK: Final = 0x41_54_46_06
+"""The first of two keys; the second is the hash of the job type."""
+
+
+async def is_alone(connection: AsyncConnection, key: int) -> bool:
+    """Return whether this transaction got the lock, which it holds to its end; another one has it otherwise."""
+    taken = await connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key})
+    return bool(taken.scalar_one())
 
 
 class SessionLock:

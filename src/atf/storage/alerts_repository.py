@@ -20,7 +20,7 @@ from atf.notifications.message import OutgoingMessage
 from atf.schedules.schedule import Schedule, ScheduleCreate
 from atf.storage.database import Database
 from atf.storage.notifications_repository import add_messages
-from atf.storage.runs_repository import complete_runs, held_runs
+from atf.storage.run_queue import complete_runs, held_runs
 from atf.storage.schedules_repository import insert_schedule
 
 _LOAD: Final = text(

@@ -19,6 +19,7 @@ from atf.errors import (
     AtfError,
     ConfigurationError,
     DatabaseUnavailable,
+    IllegalTransition,
     InvariantViolation,
     TransactionConflict,
     UnstorableData,
@@ -73,7 +74,7 @@ class Database:
     """An engine and its transactions. Connections are tested before use, so a restarted server heals."""
 
     def __init__(self, url: str, *, direct_url: str | None = None, limits: DatabaseLimits | None = None) -> None:
-        limits = limits or DatabaseLimits()
+        self.limits = limits = limits or DatabaseLimits()
         self.url = parse_url(url)
         self.direct_url = plain_url(direct_url or url)
         self.engine: AsyncEngine = create_async_engine(
@@ -94,6 +95,15 @@ class Database:
         with database_errors():
             async with self.engine.begin() as connection:
                 yield connection
+
+    async def connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        """Open a connection beside the pool, in autocommit mode and with the pool's limits; the caller closes it.
+
+        Errors: psycopg's own.
+        """
+        arguments = _connect_arguments(self.limits)
+        url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return await psycopg.AsyncConnection.connect(url, autocommit=True, **arguments)
 
     async def check_server(self) -> None:
         """Raise ConfigurationError if the server is too old for ATF."""
@@ -135,6 +145,7 @@ def database_errors() -> Iterator[None]:
 
 # The first two characters of an SQLSTATE are its class; a whole one goes before its class.
 _BY_SQLSTATE: Final[Mapping[str, tuple[type[AtfError], str]]] = {
+    "ATF01": (IllegalTransition, "{}"),
     "22": (UnstorableData, "the database refuses the data: {}"),
     "23": (InvariantViolation, "the database refuses the statement: {}"),
     "28": (ConfigurationError, "ATF_DATABASE_URL: the database refuses this user or password ({})"),

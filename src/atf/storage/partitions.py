@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from atf.storage.database import Database
 _PARTITION_LOCK: Final = 0x41_54_46_03
 _BEHIND: Final = timedelta(days=1)
 _AHEAD: Final = timedelta(days=3)
+_NAME: Final = re.compile(r"job_schedule_runs_([a-z]+)_(\d{8})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,12 @@ class Partition:
     @property
     def table(self) -> str:
         """The leaf's table name."""
-        return f"job_schedule_runs_{self.retention_class}_{self.begin:%Y%m%d}"
+        return f"{self.parent}_{self.begin:%Y%m%d}"
+
+    @property
+    def parent(self) -> str:
+        """The table of all leaves of the class."""
+        return f"job_schedule_runs_{self.retention_class}"
 
 
 def partitions_between(retention_class: str, begin: datetime, end: datetime) -> Iterator[Partition]:
@@ -93,17 +100,26 @@ async def make_missing(connection: AsyncConnection, wanted: Sequence[Partition])
     return len(missing)
 
 
+async def existing_leaves(connection: AsyncConnection) -> list[Partition]:
+    """Return the leaves that there are, oldest first in each class."""
+    named = (_NAME.fullmatch(table) for table in sorted(await _tables(connection)))
+    begins = [(found[1], datetime.strptime(f"{found[2]}+0000", "%Y%m%d%z")) for found in named if found]
+    return [Partition(name, begin, _following(name, begin)) for name, begin in begins]
+
+
+async def _tables(connection: AsyncConnection) -> set[str]:
+    tree = text("SELECT relid::regclass::text FROM pg_partition_tree('job_schedule_runs') WHERE isleaf")
+    return set((await connection.execute(tree)).scalars())
+
+
 async def _missing(connection: AsyncConnection, wanted: Sequence[Partition]) -> list[Partition]:
-    rows = await connection.execute(
-        text("SELECT relid::regclass::text FROM pg_partition_tree('job_schedule_runs') WHERE isleaf")
-    )
-    existing = {row[0] for row in rows}
+    existing = await _tables(connection)
     return [partition for partition in wanted if partition.table not in existing]
 
 
 async def _make(connection: AsyncConnection, partition: Partition) -> None:
     """CREATE … PARTITION OF would lock the whole tree against everybody; ATTACH does not."""
-    parent = f"job_schedule_runs_{partition.retention_class}"
+    parent = partition.parent
     bounds = f"FROM ('{partition.begin.isoformat()}') TO ('{partition.end.isoformat()}')"
     await connection.execute(
         text(

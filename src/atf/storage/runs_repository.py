@@ -1,232 +1,162 @@
-"""The run table as a queue: claiming, giving back, completing and failing, each as one fenced statement.
-
-The fence is worker and attempt. The status is compared as an expression, ``(status || '')``: with the plain
-column the planner takes the partial index of running rows, which looks empty in its statistics, and walks
-dead entries (measured at half the speed).
-"""
+"""Runs as people and programs look at them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from atf.jobs.run import (
-    ClaimedRun,
-    Completion,
-    Failure,
-    JobType,
-    RunFilter,
-    RunId,
-    RunKey,
-    RunRecord,
-    RunStatus,
-    WorkerId,
-)
-from atf.storage.database import Database
+from atf.jobs.run import RunFilter, RunId, RunRecord, RunSort, RunStatus
+from atf.jobs.run_statistics import EndedRuns, RunCounts
+from atf.storage.tables.runs import RETENTION_CLASSES
 
-_CLAIM: Final = text(
-    """
-    WITH live AS (
-        SELECT 1 FROM workers WHERE worker_id = :worker_id AND lease_expires_at > now() FOR KEY SHARE)
-    UPDATE job_schedule_runs SET status = 'RUNNING', worker_id = :worker_id, started_at = now(), error = NULL
-    WHERE run_id = ANY(ARRAY(
-        SELECT run_id FROM job_schedule_runs
-        WHERE status = 'PENDING' AND available_at <= now() AND job_type = ANY(CAST(:types AS text[]))
-          AND EXISTS (SELECT FROM live)
-        ORDER BY priority, available_at, id LIMIT :limit FOR UPDATE SKIP LOCKED))
-    RETURNING retention_class, scheduled_for, id, run_id, job_type, job_id, user_id,
-              attempt, max_attempts, job_snapshot
-    """
-)
+RECORD: Final = """
+    run_id, job_type, job_id, user_id, status, scheduled_for, enqueued_at, started_at, finished_at, attempt,
+    max_attempts, worker_id, job_snapshot, result, error, priority, available_at, cancel_requested, deadline_at,
+    error_details, COALESCE(attempts, '[]') AS attempts, retry_of"""
+"""SQL: the columns of ``record``."""
+_GET: Final = text(f"SELECT {RECORD} FROM job_schedule_runs WHERE run_id = :run_id AND user_id = :user_id")
+_TYPE_OF_JOB: Final = text("SELECT job_type FROM job_schedules WHERE id = :job_id AND user_id = :user_id")
+# Two statements: of one type the queue's own index has the runs in order, of all types they are sorted.
+_PENDING: Final = f"""
+    SELECT {RECORD} FROM job_schedule_runs
+    WHERE status = 'PENDING' AND sort_key IS NOT NULL AND available_at <= now()"""
+_NEXT: Final = "ORDER BY sort_key, id LIMIT :limit"
+_PENDING_OF_ALL: Final = text(f"{_PENDING} {_NEXT}")
+_PENDING_OF_TYPE: Final = text(f"{_PENDING} AND job_type = :job_type {_NEXT}")
+_ORDERS: Final = {
+    RunSort.SCHEDULED_FOR: "scheduled_for DESC",
+    RunSort.ENQUEUED_AT: "enqueued_at DESC",
+    RunSort.STARTED_AT: "started_at DESC NULLS LAST",
+    RunSort.FINISHED_AT: "finished_at DESC NULLS LAST",
+    RunSort.DURATION: "COALESCE(finished_at, now()) - started_at DESC NULLS LAST",
+    RunSort.ATTEMPT: "attempt DESC",
+    RunSort.PRIORITY: "priority",
+    RunSort.JOB_TYPE: "job_type",
+    RunSort.STATUS: "status",
+}
 
-_KEYS: Final = """
-    unnest(CAST(:classes AS text[]), CAST(:instants AS timestamptz[]), CAST(:ids AS bigint[]),
-           CAST(:attempts AS int[])"""
-_IS_HELD: Final = """
-    r.retention_class = k.retention_class AND r.scheduled_for = k.scheduled_for AND r.id = k.id
-    AND r.attempt = k.attempt AND r.worker_id = :worker_id AND (r.status || '') = 'RUNNING'"""
-
-_HELD: Final = text(
-    f"""
-    SELECT r.id FROM {_KEYS}) AS k(retention_class, scheduled_for, id, attempt)
-    JOIN job_schedule_runs r ON {_IS_HELD}
-    ORDER BY r.retention_class, r.scheduled_for, r.id FOR NO KEY UPDATE OF r
+# Hours that are added up already come from the statistics; the rest of the present ones from the runs. User 0 is
+# nobody in the statistics, and nobody asks for nobody's.
+_ROLLED_UP: Final = text(
     """
-)
-_COMPLETE: Final = text(
-    f"""
-    UPDATE job_schedule_runs r
-    SET status = 'COMPLETED', finished_at = now(), result = CAST(k.result AS jsonb), error = NULL,
-        job_snapshot = COALESCE(CAST(k.snapshot AS jsonb), r.job_snapshot)
-    FROM {_KEYS}, CAST(:results AS text[]), CAST(:snapshots AS text[]))
-         AS k(retention_class, scheduled_for, id, attempt, result, snapshot)
-    WHERE {_IS_HELD}
-    """
-)
-_PUT_BACK: Final = text(
-    f"""
-    UPDATE job_schedule_runs r
-    SET status = 'PENDING', worker_id = NULL, started_at = NULL,
-        available_at = now() + CAST(:delay AS interval)
-    FROM {_KEYS}) AS k(retention_class, scheduled_for, id, attempt)
-    WHERE {_IS_HELD}
-    """
-)
-_FAIL: Final = text(
-    f"""
-    UPDATE job_schedule_runs r
-    SET status = CASE WHEN k.ends OR r.attempt >= r.max_attempts THEN 'FAILED' ELSE 'PENDING' END,
-        finished_at = CASE WHEN k.ends OR r.attempt >= r.max_attempts THEN now() END,
-        attempt = CASE WHEN k.ends OR r.attempt >= r.max_attempts THEN r.attempt ELSE r.attempt + 1 END,
-        available_at = now() + CAST(:delay AS interval),
-        error = k.error, error_details = CAST(k.details AS jsonb), worker_id = NULL
-    FROM {_KEYS}, CAST(:ends AS boolean[]), CAST(:errors AS text[]), CAST(:details AS text[]))
-         AS k(retention_class, scheduled_for, id, attempt, ends, error, details)
-    WHERE {_IS_HELD}
-    """
-)
-_RELEASE_HELD: Final = text(
-    """
-    UPDATE job_schedule_runs
-    SET status = 'PENDING', worker_id = NULL, started_at = NULL, attempt = attempt + 1, available_at = now()
-    WHERE status = 'RUNNING' AND worker_id = :worker_id
-    """
-)
-_RECORD: Final = """
-    SELECT run_id, job_type, job_id, user_id, status, scheduled_for, enqueued_at, started_at, finished_at,
-           attempt, max_attempts, worker_id, job_snapshot, result, error
-    FROM job_schedule_runs"""
-_LIST: Final = text(
-    f"""{_RECORD}
-    WHERE user_id = :user_id
-      AND (CAST(:statuses AS text[]) IS NULL OR status = ANY(CAST(:statuses AS text[])))
-      AND (CAST(:job_id AS bigint) IS NULL OR job_id = :job_id)
+    SELECT status, sum(runs) AS runs, sum(retried) AS retried, sum(total_seconds) AS total_seconds,
+           max(max_seconds) AS max_seconds
+    FROM job_run_statistics
+    WHERE user_id = :user_id AND hour >= date_trunc('hour', now() - make_interval(days => :days))
       AND (CAST(:job_type AS text) IS NULL OR job_type = :job_type)
-    ORDER BY scheduled_for DESC, id DESC LIMIT :limit
+    GROUP BY status
     """
 )
-_GET: Final = text(f"{_RECORD} WHERE run_id = :run_id AND user_id = :user_id")
-
-
-class PostgresRunQueue:
-    """The queue that workers draw from."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def claim_runs(self, worker_id: WorkerId, types: Sequence[JobType], limit: int) -> Sequence[ClaimedRun]:
-        """Take due runs in one statement, if the worker's lease is alive."""
-        values = {"worker_id": worker_id, "types": [str(kind) for kind in types], "limit": limit}
-        async with self._database.transaction() as connection:
-            rows = await connection.execute(_CLAIM, values)
-            return [_claimed(row) for row in rows]
-
-    async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
-        """Return runs to PENDING without costing an attempt."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_PUT_BACK, {**_keys(worker_id, runs), "delay": delay})
-            if not delay:
-                await connection.execute(text("SELECT pg_notify('atf_runs', '')"))
-
-    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure], delay: timedelta) -> None:
-        """End runs as FAILED, or return them to PENDING with one more attempt."""
-        runs = [failure.run for failure in failures]
-        values = {
-            **_keys(worker_id, runs),
-            "ends": [failure.is_permanent for failure in failures],
-            "errors": [_error_text(failure.error) for failure in failures],
-            "details": [_error_details(failure.error) for failure in failures],
-            "delay": delay,
-        }
-        async with self._database.transaction() as connection:
-            await connection.execute(_FAIL, values)
-            await tell_replay(connection, runs)
-
-    async def release_held(self, worker_id: WorkerId) -> int:
-        """Return everything this worker still holds to PENDING with one more attempt."""
-        async with self._database.transaction() as connection:
-            return (await connection.execute(_RELEASE_HELD, {"worker_id": worker_id})).rowcount
-
-
-async def held_runs(
-    connection: AsyncConnection, worker_id: WorkerId, runs: Sequence[ClaimedRun]
-) -> frozenset[int]:
-    """Lock the runs in key order; return the ids of those that the worker still holds."""
-    return frozenset((await connection.execute(_HELD, _keys(worker_id, runs))).scalars())
-
-
-async def complete_runs(
-    connection: AsyncConnection, worker_id: WorkerId, completions: Sequence[Completion]
-) -> None:
-    """Complete runs within somebody's transaction; what was taken away meanwhile is left alone."""
-    if not completions:
-        return
-    runs = [completion.run for completion in completions]
-    values = {
-        **_keys(worker_id, runs),
-        "results": [json.dumps(completion.result) for completion in completions],
-        "snapshots": [_dumped(completion.snapshot) for completion in completions],
-    }
-    await connection.execute(_COMPLETE, values)
-    await tell_replay(connection, runs)
-
-
-async def tell_replay(connection: AsyncConnection, runs: Sequence[ClaimedRun]) -> None:
-    """Wake the scheduler when a replay's runs end, as it then moves time on; live runs move nothing."""
-    if any(run.key.retention_class == "replay" for run in runs):
-        await connection.execute(text("SELECT pg_notify('atf_schedules', '')"))
+_RECENT: Final = text(
+    """
+    SELECT status, count(*) AS runs, count(*) FILTER (WHERE attempt > 1) AS retried,
+           COALESCE(sum(extract(epoch FROM finished_at - started_at)), 0) AS total_seconds,
+           COALESCE(max(extract(epoch FROM finished_at - started_at)), 0) AS max_seconds
+    FROM job_schedule_runs
+    WHERE user_id = :user_id AND status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+      AND finished_at >= GREATEST(
+            date_trunc('hour', now() - make_interval(days => :days)),
+            (SELECT max(hour) + interval '1 hour' FROM job_run_statistics))
+      AND (CAST(:job_type AS text) IS NULL OR job_type = :job_type)
+    GROUP BY status
+    """
+)
+_OPEN: Final = text(
+    """
+    SELECT count(*) FILTER (WHERE status = 'PENDING') AS pending,
+           count(*) FILTER (WHERE status = 'RUNNING') AS running
+    FROM job_schedule_runs
+    WHERE user_id = :user_id AND (status = 'PENDING' OR status = 'RUNNING')
+      AND (CAST(:job_type AS text) IS NULL OR job_type = :job_type)
+    """
+)
 
 
 async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> list[RunRecord]:
-    """Return runs, newest first."""
-    values = {
-        "user_id": wanted.user_id,
-        "statuses": [str(status) for status in wanted.statuses] or None,
-        "job_id": wanted.job_id,
-        "job_type": wanted.job_type,
-        "limit": wanted.limit,
-    }
-    return [_record(row) for row in await connection.execute(_LIST, values)]
+    """Return runs, sorted as the filter says.
+
+    The newest runs need no index of their own: inside a retention class the leaves follow each other in time and
+    each one's primary key has its runs in order, so reading stops when there are enough.
+    """
+    if wanted.job_id is not None and wanted.job_type is None:
+        found = (
+            await connection.execute(_TYPE_OF_JOB, {"job_id": wanted.job_id, "user_id": wanted.user_id})
+        ).scalar()
+        wanted = replace(wanted, job_type=found)  # so that the key of (job_type, job_id) serves
+    rows = await connection.execute(text(list_statement(wanted)), _list_values(wanted))
+    return [record(row) for row in rows]
+
+
+def list_statement(wanted: RunFilter) -> str:
+    """Return the SQL of a list; the values are those that the filter has."""
+    conditions = ["user_id = :user_id", *(sql for name, sql in _CONDITIONS.items() if _given(wanted, name))]
+    order = f"{_ORDERS[wanted.sort]}, id DESC"
+    of_class = (
+        f"(SELECT {RECORD}, id FROM job_schedule_runs WHERE retention_class = '{name}' "
+        f"AND {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit)"
+        for name in RETENTION_CLASSES
+    )
+    return f"SELECT * FROM ({' UNION ALL '.join(of_class)}) AS found ORDER BY {order} LIMIT :limit"
+
+
+_CONDITIONS: Final = {
+    "statuses": "status = ANY(CAST(:statuses AS text[]))",
+    "job_id": "job_id = :job_id",
+    "job_type": "job_type = :job_type",
+    "since": "scheduled_for >= :since",
+    "until": "scheduled_for <= :until",
+}
+
+
+def _given(wanted: RunFilter, name: str) -> bool:
+    return getattr(wanted, name) not in (None, (), [])
+
+
+def _list_values(wanted: RunFilter) -> dict[str, Any]:
+    given = {name: getattr(wanted, name) for name in _CONDITIONS if _given(wanted, name)}
+    if "statuses" in given:
+        given["statuses"] = [str(status) for status in wanted.statuses]
+    return {"user_id": wanted.user_id, "limit": wanted.limit, **given}
 
 
 async def get_run(connection: AsyncConnection, user_id: int, run_id: RunId) -> RunRecord | None:
     """Return one run of a user."""
     row = (await connection.execute(_GET, {"user_id": user_id, "run_id": run_id})).first()
-    return None if row is None else _record(row)
+    return None if row is None else record(row)
 
 
-def _keys(worker_id: WorkerId, runs: Sequence[ClaimedRun]) -> dict[str, Any]:
-    return {
-        "worker_id": worker_id,
-        "classes": [run.key.retention_class for run in runs],
-        "instants": [run.key.scheduled_for for run in runs],
-        "ids": [run.key.id for run in runs],
-        "attempts": [run.attempt for run in runs],
-    }
+async def pending_runs(connection: AsyncConnection, job_type: str | None, limit: int) -> list[RunRecord]:
+    """Return runs that may begin now, in the order in which they are claimed."""
+    if job_type is None:
+        rows = await connection.execute(_PENDING_OF_ALL, {"limit": limit})
+    else:
+        rows = await connection.execute(_PENDING_OF_TYPE, {"job_type": job_type, "limit": limit})
+    return [record(row) for row in rows]
 
 
-def _claimed(row: Row[Any]) -> ClaimedRun:
-    return ClaimedRun(
-        key=RunKey(row.retention_class, row.scheduled_for, row.id),
-        run_id=RunId(row.run_id),
-        job_type=JobType(row.job_type),
-        job_id=row.job_id,
-        user_id=row.user_id,
-        attempt=row.attempt,
-        max_attempts=row.max_attempts,
-        snapshot=row.job_snapshot or {},
-    )
+async def count_runs(connection: AsyncConnection, user_id: int, job_type: str | None, days: int) -> RunCounts:
+    """Add up a user's runs: closed hours from the statistics, the rest from the runs."""
+    values = {"user_id": user_id, "job_type": job_type}
+    ended: list[EndedRuns] = []
+    for statement in (_ROLLED_UP, _RECENT):
+        ended += map(_ended, (await connection.execute(statement, {**values, "days": days})).all())
+    unfinished = (await connection.execute(_OPEN, values)).one()
+    return RunCounts(ended, unfinished.pending, unfinished.running)
 
 
-def _record(row: Row[Any]) -> RunRecord:
+def _ended(row: Row[Any]) -> EndedRuns:
+    status, seconds = RunStatus(row.status), float(row.total_seconds)
+    return EndedRuns(status, int(row.runs), int(row.retried), seconds, float(row.max_seconds))
+
+
+def record(row: Row[Any]) -> RunRecord:
+    """Return the run of a row with the columns of ``RECORD``."""
     return RunRecord(
         run_id=RunId(row.run_id),
-        job_type=JobType(row.job_type),
+        job_type=row.job_type,
         job_id=row.job_id,
         user_id=row.user_id,
         status=RunStatus(row.status),
@@ -240,21 +170,11 @@ def _record(row: Row[Any]) -> RunRecord:
         snapshot=row.job_snapshot,
         result=row.result,
         error=row.error,
+        priority=row.priority,
+        available_at=row.available_at,
+        cancel_requested=row.cancel_requested,
+        deadline_at=row.deadline_at,
+        error_details=row.error_details,
+        attempts=row.attempts,
+        retry_of=None if row.retry_of is None else RunId(row.retry_of),
     )
-
-
-def _dumped(document: Any) -> str | None:
-    return None if document is None else json.dumps(document)
-
-
-def _error_text(error: Exception) -> str:
-    return storable_text(f"{type(error).__name__}: {error}")
-
-
-def _error_details(error: Exception) -> str:
-    return json.dumps({"type": type(error).__name__, "message": storable_text(str(error))})
-
-
-def storable_text(text_: str) -> str:
-    """Drop what PostgreSQL cannot hold: an error's own text must never keep it from being recorded."""
-    return text_.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:10_000]

@@ -13,7 +13,7 @@ from sqlalchemy import Row, TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from atf.health.statistics import DatabaseProbe, Statistics
+from atf.health.statistics import DatabaseProbe, QueueOfType, Statistics, Trouble
 from atf.storage.database import Database
 from atf.storage.partitions import partitions_between
 
@@ -32,12 +32,26 @@ _SCHEDULES: Final = text(
     FROM job_schedules WHERE deleted_at IS NULL
     """
 )
-_PENDING: Final = text(
+_QUEUE: Final = text(
     """
-    SELECT job_type, count(*) FROM job_schedule_runs WHERE status = 'PENDING'
+    SELECT job_type, count(*) FILTER (WHERE status = 'PENDING' AND available_at <= now()) AS waiting,
+           count(*) FILTER (WHERE status = 'PENDING' AND available_at > now()) AS delayed,
+           count(*) FILTER (WHERE status = 'RUNNING') AS running,
+           COALESCE(extract(epoch FROM now() - min(GREATEST(available_at, enqueued_at)) FILTER (
+               WHERE status = 'PENDING' AND available_at <= now())), 0)::float8 AS oldest_seconds
+    FROM job_schedule_runs WHERE status IN ('PENDING', 'RUNNING')
     GROUP BY job_type ORDER BY job_type
     """
 )
+_TROUBLE: Final = text(
+    """
+    SELECT (SELECT count(*) FROM job_misfires WHERE noticed_at > :since) AS misfires,
+           (SELECT COALESCE(sum("count"), 0)::bigint FROM job_misfires WHERE noticed_at > :since) AS missed_runs,
+           (SELECT count(*) FROM job_dead_letters WHERE requeued_at IS NULL) AS dead_letters,
+           (SELECT count(*) FROM workers_lost WHERE lost_at > :since) AS lost_workers
+    """
+)
+_WORKERS: Final = text("SELECT count(*) FROM workers WHERE lease_expires_at > now() AND slots <> '{}'")
 _FAILED: Final = text(
     """
     SELECT left(COALESCE(error_details ->> 'type', split_part(error, ':', 1), 'unknown'), 100) AS kind,
@@ -76,20 +90,24 @@ class PostgresStatistics:
         since = datetime.now(UTC) - _DAY
         async with self._database.transaction() as connection:
             schedules = (await connection.execute(_SCHEDULES)).one()
-            pending = {row[0]: int(row[1]) for row in await connection.execute(_PENDING)}
+            queue = {row[0]: QueueOfType(*row[1:]) for row in await connection.execute(_QUEUE)}
+            trouble = (await connection.execute(_TROUBLE, {"since": since})).one()
+            workers = (await connection.execute(_WORKERS)).scalar_one()
             failed = (await connection.execute(_FAILED, {"since": since})).all()
             percent = await self._percent(connection, since)
             completed = (await connection.execute(_completed(self._is_replay, percent), {"since": since})).one()
         return Statistics(
             total_schedules=int(schedules.total),
             enabled_schedules=int(schedules.enabled),
-            pending_by_type=pending,
+            queue=queue,
             completed_24h=round(completed.runs * 100 / percent),
             failed_24h=sum(int(row.runs) for row in failed),
             avg_duration=float(completed.average or 0),
             max_duration=float(completed.longest or 0),
             common_errors=[_error(row) for row in failed[:_MOST_ERRORS]],
             is_estimated=percent < 100,
+            trouble=Trouble(**trouble._mapping),
+            workers=workers,
         )
 
     async def _percent(self, connection: AsyncConnection, since: datetime) -> float:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
 from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import text
 
 from atf.jobs.chores.rescuer import Rescued
+from atf.jobs.lease import Holder
 from atf.jobs.run import WorkerId
 from atf.storage.database import Database
+from atf.storage.run_queue import BURIED, ENDED_ATTEMPT
 
 _REGISTER: Final = text(
     """
-    INSERT INTO workers (worker_id, host, pid, types, lease_expires_at)
-    VALUES (:worker_id, :host, :pid, CAST(:types AS text[]), now() + CAST(:lease AS interval))
+    INSERT INTO workers (worker_id, name, host, pid, types, slots, lease_expires_at)
+    VALUES (:worker_id, :name, :host, :pid, CAST(:types AS text[]), CAST(:slots AS jsonb),
+            now() + CAST(:lease AS interval))
     """
 )
 _RENEW: Final = text(
@@ -29,29 +33,51 @@ _REMOVE: Final = text("DELETE FROM workers WHERE worker_id = :worker_id")
 # A claim locks its worker's row FOR KEY SHARE, so a worker that is claiming at this moment is skipped here.
 _FORGET_DEAD: Final = text(
     """
-    DELETE FROM workers WHERE worker_id = ANY(ARRAY(
-        SELECT worker_id FROM workers WHERE lease_expires_at <= now() FOR UPDATE SKIP LOCKED))
+    WITH dead AS (
+        DELETE FROM workers WHERE worker_id = ANY(ARRAY(
+            SELECT worker_id FROM workers WHERE lease_expires_at <= now() FOR UPDATE SKIP LOCKED))
+        RETURNING worker_id, name, host, pid, types, started_at)
+    INSERT INTO workers_lost (worker_id, name, host, pid, types, started_at)
+    SELECT worker_id, name, host, pid, types, started_at FROM dead ON CONFLICT DO NOTHING
     """
 )
+_LOST: Final = "'WorkerLost: ' || COALESCE(r.worker_id, 'the worker') || ' died in attempt ' || r.attempt"
 _RESCUE_RUNS: Final = text(
-    """
+    f"""
     WITH orphans AS (
-        SELECT retention_class, scheduled_for, id FROM job_schedule_runs r
+        SELECT retention_class, scheduled_for, id,
+               CASE WHEN cancel_requested THEN 'CANCELLED' WHEN attempt < max_attempts THEN 'PENDING'
+                    ELSE 'FAILED' END AS becomes
+        FROM job_schedule_runs r
         WHERE status = 'RUNNING' AND NOT EXISTS (SELECT FROM workers w WHERE w.worker_id = r.worker_id)
         ORDER BY retention_class, scheduled_for, id
-        LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED)
-    UPDATE job_schedule_runs r
-    SET status = CASE WHEN r.attempt < r.max_attempts THEN 'PENDING' ELSE 'FAILED' END,
-        attempt = CASE WHEN r.attempt < r.max_attempts THEN r.attempt + 1 ELSE r.attempt END,
-        finished_at = CASE WHEN r.attempt < r.max_attempts THEN NULL ELSE now() END,
-        error = 'WorkerLost: ' || COALESCE(r.worker_id, 'the worker') || ' died in attempt ' || r.attempt,
-        worker_id = NULL,
-        available_at = now()
-    FROM orphans o
-    WHERE r.retention_class = o.retention_class AND r.scheduled_for = o.scheduled_for AND r.id = o.id
-    RETURNING r.status, r.retention_class
+        LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED),
+    ended AS (
+        UPDATE job_schedule_runs r
+        SET status = o.becomes,
+            attempt = CASE WHEN o.becomes = 'PENDING' THEN r.attempt + 1 ELSE r.attempt END,
+            finished_at = CASE WHEN o.becomes <> 'PENDING' THEN clock_timestamp() END,
+            started_at = CASE WHEN o.becomes <> 'PENDING' THEN r.started_at END,
+            deadline_at = NULL,
+            error = {_LOST},
+            error_details = jsonb_build_object('type', 'WorkerLost', 'message', {_LOST}),
+            attempts = {
+        ENDED_ATTEMPT.format(
+            outcome="'worker_lost'",
+            error=f"jsonb_build_object('type', 'WorkerLost', 'message', {_LOST})",
+        )
+    },
+            worker_id = NULL,
+            available_at = now(),
+            sort_key = job_sort_key(now(), r.priority, 0)
+        FROM orphans o
+        WHERE r.retention_class = o.retention_class AND r.scheduled_for = o.scheduled_for AND r.id = o.id
+        RETURNING r.*, 'worker_lost' AS reason),
+    buried AS ({BURIED})
+    SELECT status, retention_class FROM ended
     """
 )
+# However often its senders die, a delivery is not given up: a hundred are claimed together, and 99 are innocent.
 _RESCUE_DELIVERIES: Final = text(
     """
     UPDATE msg_deliveries SET status = 'PENDING', sender_id = NULL, next_attempt_at = now()
@@ -69,11 +95,17 @@ class PostgresLeases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def register(
-        self, worker_id: WorkerId, host: str, pid: int, types: Sequence[str], lease: timedelta
-    ) -> None:
+    async def register(self, holder: Holder, lease: timedelta) -> None:
         """Write the row of a new holder."""
-        values = {"worker_id": worker_id, "host": host, "pid": pid, "types": list(types), "lease": lease}
+        values = {
+            "worker_id": holder.worker_id,
+            "name": holder.name,
+            "host": holder.host,
+            "pid": holder.pid,
+            "types": list(holder.types),
+            "slots": json.dumps(holder.slots),
+            "lease": lease,
+        }
         async with self._database.transaction() as connection:
             await connection.execute(_REGISTER, values)
 
@@ -95,11 +127,11 @@ class PostgresLeases:
         async with self._database.transaction() as connection:
             runs = (await connection.execute(_RESCUE_RUNS)).all()
             deliveries = (await connection.execute(_RESCUE_DELIVERIES)).rowcount
-            failed = sum(status == "FAILED" for status, _ in runs)
-            if runs:
+            became = Counter(status for status, _ in runs)
+            if became["PENDING"]:
                 await connection.execute(text("SELECT pg_notify('atf_runs', '')"))
-            if failed:
+            if became["FAILED"] or became["CANCELLED"]:  # a replay moves on when its runs have ended
                 await connection.execute(text("SELECT pg_notify('atf_schedules', '')"))
             if deliveries:
                 await connection.execute(text("SELECT pg_notify('atf_outbox', '')"))
-        return Rescued(len(runs) - failed, failed, deliveries)
+        return Rescued(became["PENDING"], became["FAILED"], deliveries, became["CANCELLED"])

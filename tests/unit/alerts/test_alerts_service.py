@@ -7,9 +7,9 @@ import pytest
 
 from atf.alerts.alert import rule_hash
 from atf.alerts.alerts_service import DEFAULT_CRON, AlertRecord, AlertsService, NewAlert, TriggerRecord
-from atf.errors import InvalidAlertRule, InvalidCron, InvalidInput, NotFound
-from atf.jobs.jobs_service import JobsService
-from atf.jobs.run import JobType, RunFilter, RunId, RunRecord
+from atf.errors import Conflict, InvalidAlertRule, InvalidCron, InvalidInput, NotFound
+from atf.jobs.run import JobType
+from atf.jobs.schedules_service import SchedulesService, UserLimits
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.data_manager import DataManager
 from atf.schedules.cron_parser import CronParser
@@ -86,8 +86,16 @@ class Memory:
         found = self.schedules.get(schedule_id)
         return found if found and found.user_id == user_id else None
 
-    async def list_schedules(self, user_id: int, job_type: JobType | None) -> Sequence[Schedule]:
+    async def list_schedules(self, user_id: int, job_type: str | None) -> Sequence[Schedule]:
         return list(self.schedules.values())
+
+    async def count_schedules(self, user_id: int) -> int:
+        return len(self.schedules)
+
+    async def update_schedule(
+        self, known: Schedule, wanted: ScheduleCreate, *, now: datetime, next_fire_at: datetime | None
+    ) -> Schedule | None:
+        raise AssertionError("an alert is not changed here")
 
     async def pause_schedule(self, schedule_id: int, *, now: datetime) -> None:
         self.done.append(("pause", schedule_id))
@@ -97,12 +105,6 @@ class Memory:
 
     async def delete_schedule(self, schedule_id: int, *, now: datetime) -> None:
         self.done.append(("delete", schedule_id))
-
-    async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
-        return []
-
-    async def get_run(self, user_id: int, run_id: RunId) -> RunRecord | None:
-        return None
 
     async def list_alerts(self, user_id: int) -> Sequence[AlertRecord]:
         alerts = [await self.get_alert(user_id, schedule_id) for schedule_id in self.schedules]
@@ -138,7 +140,17 @@ def memory() -> Memory:
 @pytest.fixture
 def service(memory: Memory) -> AlertsService:
     clock = FrozenMarketClock()
-    return AlertsService(memory, JobsService(memory, clock), DataManager([AaplOnly()]), clock)
+    return AlertsService(memory, SchedulesService(memory, clock), DataManager([AaplOnly()]), clock)
+
+
+async def test_an_alert_counts_as_a_schedule_of_its_user(memory: Memory) -> None:
+    clock = FrozenMarketClock()
+    one_each = SchedulesService(memory, clock, limits=UserLimits(schedules=1))
+    service = AlertsService(memory, one_each, DataManager([AaplOnly()]), clock)
+    await service.add(1, NewAlert(CONFIG))
+    with pytest.raises(Conflict, match="a user may have 1 schedules here"):
+        await service.add(1, NewAlert(CONFIG))
+    assert len(memory.schedules) == 1
 
 
 async def test_alert_is_stored_with_defaults_made_from_its_configuration(

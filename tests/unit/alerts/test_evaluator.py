@@ -158,17 +158,11 @@ class FakeQueue:
         self.back: list[tuple[int, timedelta]] = []
         self.failures: dict[int, Failure] = {}
 
-    async def claim_runs(self, worker_id: WorkerId, types: Sequence[JobType], limit: int) -> Sequence[ClaimedRun]:
-        raise AssertionError("nothing here needs this")
-
     async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
         self.back += [(run.key.id, delay) for run in runs]
 
-    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure], delay: timedelta) -> None:
+    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure]) -> None:
         self.failures |= {failure.run.key.id: failure for failure in failures}
-
-    async def release_held(self, worker_id: WorkerId) -> int:
-        raise AssertionError("nothing here needs this")
 
 
 class FakeProvider:

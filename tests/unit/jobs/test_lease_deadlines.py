@@ -1,13 +1,11 @@
 import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 
 from atf.errors import DatabaseUnavailable
 from atf.jobs import lease as lease_module
-from atf.jobs.lease import Lease, LeaseLost
+from atf.jobs.lease import Holder, Lease, LeaseLost
 from atf.jobs.run import WorkerId
 
 # Wall time only wakes the renewer and the guard, often; the fake clock alone decides what they find.
@@ -18,7 +16,7 @@ class FakeTime:
     def __init__(self) -> None:
         self.seconds = 5000.0
 
-    def monotonic(self) -> float:
+    def boot_seconds(self) -> float:
         return self.seconds
 
 
@@ -35,14 +33,12 @@ class FakeStore:
         self.seconds_to_register = 0.0
         self.remove_fails = False
 
-    async def register(
-        self, worker_id: WorkerId, host: str, pid: int, types: Sequence[str], lease: timedelta
-    ) -> None:
-        assert host
-        assert pid
-        assert tuple(types) == ("alert",)
+    async def register(self, holder: Holder, lease: timedelta) -> None:
+        assert holder.host
+        assert holder.pid
+        assert holder.types == ("alert",)
         assert lease.total_seconds() == LENGTH
-        self.registered.append(worker_id)
+        self.registered.append(holder.worker_id)
         self.time.seconds += self.seconds_to_register
 
     async def renew(self, worker_id: WorkerId, lease: timedelta) -> bool:
@@ -69,7 +65,7 @@ class FakeStore:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
-    monkeypatch.setattr(lease_module, "time", SimpleNamespace(monotonic=fake.monotonic))
+    monkeypatch.setattr(lease_module, "boot_seconds", fake.boot_seconds)
     return fake
 
 

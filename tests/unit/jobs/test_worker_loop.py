@@ -1,298 +1,417 @@
+"""The worker: what it claims, what becomes of runs, and what is given back when something goes wrong."""
+
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
+from tests.unit.jobs.worker_fakes import (
+    FakeBatchHandler,
+    FakeHandler,
+    FakeLeases,
+    FakeQueue,
+    definition,
+    hanging,
+    raising,
+    run_of,
+    working,
+)
 
-from atf.errors import DatabaseUnavailable, TemporaryFailure
-from atf.jobs.lease import Lease
-from atf.jobs.run import ClaimedBatch, ClaimedRun, Failure, JobType, RunId, RunKey, WorkerId
-from atf.jobs.worker import Worker, WorkerLimits
+from atf.errors import DatabaseUnavailable, InvalidInput, PermanentFailure, TemporaryFailure, UnstorableData
+from atf.jobs.handler import Job
+from atf.jobs.queue import Cancelled, PutBack
+from atf.jobs.run import ClaimedBatch, Completion, Failure
+from atf.jobs.worker import Duty
 
-NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
-
-
-def run_of(run_id: int, job_type: JobType = JobType.ALERT) -> ClaimedRun:
-    key = RunKey("alert", NOON, run_id)
-    return ClaimedRun(key, RunId(UUID(int=run_id)), job_type, 1, 1, 1, 10, {})
-
-
-class FakeQueue:
-    """Hands out what it was given, claim by claim; an exception in the list is raised. Notes every call."""
-
-    def __init__(self, *claims: Sequence[ClaimedRun] | Exception) -> None:
-        self.claims = list(claims)
-        self.calls: list[tuple[object, ...]] = []
-        self.failures: list[Failure] = []
-        self.fail_raises: Exception | None = None
-
-    async def claim_runs(self, worker_id: WorkerId, types: Sequence[JobType], limit: int) -> Sequence[ClaimedRun]:
-        self.calls.append(("claim", tuple(types), limit))
-        claimed = self.claims.pop(0) if self.claims else []
-        if isinstance(claimed, Exception):
-            raise claimed
-        return claimed
-
-    async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
-        raise AssertionError("nothing here needs this")
-
-    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure], delay: timedelta) -> None:
-        self.calls.append(("fail", len(failures)))
-        if self.fail_raises is not None:
-            raise self.fail_raises
-        self.failures += failures
-
-    async def release_held(self, worker_id: WorkerId) -> int:
-        self.calls.append(("release_held",))
-        return 0
-
-    @property
-    def names(self) -> list[object]:
-        return [call[0] for call in self.calls]
+SOON = timedelta(milliseconds=50)
 
 
-class FakeLeases:
-    def __init__(self) -> None:
-        self.removed: list[WorkerId] = []
-
-    async def register(
-        self, worker_id: WorkerId, host: str, pid: int, types: Sequence[str], lease: timedelta
-    ) -> None: ...
-
-    async def renew(self, worker_id: WorkerId, lease: timedelta) -> bool:
-        return True
-
-    async def remove(self, worker_id: WorkerId) -> None:
-        self.removed.append(worker_id)
+def reports(handler: FakeHandler, **limits: Any) -> Duty:
+    return Duty(definition(**limits), handler)
 
 
-class FakeHandler:
-    """Notes its batches and does to each what it was told."""
-
-    def __init__(
-        self, job_type: JobType = JobType.ALERT, does: Callable[[ClaimedBatch], Awaitable[None]] | None = None
-    ) -> None:
-        self.job_type = job_type
-        self.batches: list[list[int]] = []
-        self._does = does
-
-    async def handle(self, batch: ClaimedBatch) -> None:
-        assert batch.job_type is self.job_type
-        self.batches.append([run.key.id for run in batch.runs])
-        if self._does is not None:
-            await self._does(batch)
+def alerts(handler: FakeBatchHandler, seconds: float = 60) -> Duty:
+    return Duty(definition("alert", seconds=seconds), handler, is_batch=True)
 
 
-class FakeWaiter:
-    """Tells that the worker is idle, and lets it sleep until it is cancelled."""
-
-    def __init__(self) -> None:
-        self.idle = asyncio.Event()
-        self.seconds: list[float] = []
-
-    async def wait(self, seconds: float) -> bool:
-        self.seconds.append(seconds)
-        self.idle.set()
-        return await asyncio.Event().wait()
-
-
-def raising(error: Exception, times: int = 1) -> Callable[[ClaimedBatch], Awaitable[None]]:
-    left = [error] * times
-
-    async def does(batch: ClaimedBatch) -> None:
-        if left:
-            raise left.pop()
-
-    return does
-
-
-@asynccontextmanager
-async def working(
-    queue: FakeQueue, *handlers: FakeHandler, leases: FakeLeases | None = None, **limits: Any
-) -> AsyncIterator[FakeWaiter]:
-    """A running worker, from when it is first idle; it is cancelled and waited for at the end."""
-    waiter = FakeWaiter()
-    lease = Lease(leases or FakeLeases(), name="w", types=["alert"], length=timedelta(hours=1))
-    all_limits = WorkerLimits(batch_size=7, poll=timedelta(seconds=3), **limits)
-    worker = Worker(queue, lease, handlers, waiter, limits=all_limits, jitter=lambda: 0.0)
-    task = asyncio.create_task(worker.run())
-    try:
-        async with asyncio.timeout(5):
-            await waiter.idle.wait()
-        yield waiter
-    finally:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-
-async def test_claims_what_its_handlers_do_and_hands_it_to_them_by_type() -> None:
-    alerts, backups = FakeHandler(JobType.ALERT), FakeHandler(JobType.BACKUP)
-    queue = FakeQueue([run_of(1), run_of(2, JobType.BACKUP), run_of(3)], [run_of(4)])
-    async with working(queue, alerts, backups):
-        assert queue.calls == [("claim", (JobType.ALERT, JobType.BACKUP), 7)] * 3
-        assert (alerts.batches, backups.batches) == ([[1, 3], [4]], [[2]])
-
-
-async def test_waits_only_when_nothing_was_claimed() -> None:
-    async with working(FakeQueue([run_of(1)], [run_of(2)]), FakeHandler()) as waiter:
-        assert waiter.seconds == [3.0]
-
-
-async def test_batch_whose_handler_raises_fails_and_work_goes_on() -> None:
-    mistake = ZeroDivisionError("a mistake")
-    handler = FakeHandler(does=raising(mistake))
-    queue = FakeQueue([run_of(1), run_of(2)], [run_of(3)])
-    async with working(queue, handler):
-        assert [(failure.run.key.id, failure.error, failure.is_permanent) for failure in queue.failures] == [
-            (1, mistake, False),
-            (2, mistake, False),
+async def test_each_run_ends_with_what_its_handler_returned() -> None:
+    queue = FakeQueue([run_of(1, target="AAPL", task_params={"a": 1}), run_of(2)], [run_of(3)])
+    handler = FakeHandler()
+    async with working(queue, reports(handler)) as shop:
+        await queue.until_finished(3)
+        assert [(job.job_id, job.target, dict(job.task_params)) for job in handler.jobs] == [
+            (1, "AAPL", {"a": 1}),
+            (2, "", {}),
+            (3, "", {}),
         ]
-        assert handler.batches == [[1, 2], [3]]
-        assert "release_held" not in queue.names
+        first = queue.outcome(1)
+        assert isinstance(first, Completion)
+        assert first.result == {"job": 1}
+        figures = shop.metrics.of("report")
+        assert (figures.claimed, dict(figures.outcomes), figures.running.count) == (3, {"completed": 3}, 3)
 
 
-async def test_one_type_that_raises_does_not_keep_the_others_from_their_work() -> None:
-    broken, backups = FakeHandler(JobType.ALERT, raising(KeyError("x"))), FakeHandler(JobType.BACKUP)
-    queue = FakeQueue([run_of(1), run_of(2, JobType.BACKUP)])
-    async with working(queue, broken, backups):
-        assert backups.batches == [[2]]
-        assert [failure.run.key.id for failure in queue.failures] == [1]
+async def test_no_more_run_at_once_than_the_type_allows() -> None:
+    async def attend(job: Job) -> dict[str, Any]:
+        await asyncio.sleep(0.001)
+        return {}
+
+    handler = FakeHandler(attend)
+    queue = FakeQueue([run_of(number) for number in range(1, 8)])
+    async with working(queue, reports(handler, concurrency=3)):
+        await queue.until_finished(7)
+    assert handler.most == 3
 
 
-THREE_TYPES = (JobType.ALERT, JobType.BACKUP, JobType.REPORT)
-ONE_OF_EACH = [run_of(number, kind) for number, kind in enumerate(THREE_TYPES, start=1)]
+async def test_long_runs_are_not_claimed_before_there_is_room_for_them() -> None:
+    queue = FakeQueue([run_of(1)])
+    async with working(queue, reports(FakeHandler(hanging), concurrency=2), drain=SOON):
+        assert [wanted[0].limit for wanted in queue.wanted] == [2, 1]
 
 
-@pytest.mark.parametrize("max_workers", [1, 3])
-async def test_no_more_handlers_run_at_once_than_max_workers(max_workers: int) -> None:
-    present = most = 0
+async def test_room_that_becomes_free_is_filled_at_once() -> None:
+    gate = asyncio.Event()
 
-    async def attend(batch: ClaimedBatch) -> None:
-        nonlocal present, most
-        present += 1
-        most = max(most, present)
-        for _ in range(10):
-            await asyncio.sleep(0)
-        present -= 1
+    async def waits(job: Job) -> dict[str, Any]:
+        await gate.wait()
+        return {}
 
-    handlers = [FakeHandler(kind, attend) for kind in THREE_TYPES]
-    async with working(FakeQueue(ONE_OF_EACH), *handlers, max_workers=max_workers):
-        assert most == max_workers
-        assert [len(handler.batches) for handler in handlers] == [1, 1, 1]
+    queue = FakeQueue([run_of(1), run_of(2)])
+    async with working(queue, reports(FakeHandler(waits), concurrency=2)):
+        claims = len(queue.wanted)
+        queue.claims = [[run_of(3)]]
+        gate.set()
+        await queue.until_finished(3)
+        assert len(queue.wanted) > claims
 
 
-async def test_type_that_must_be_tried_again_does_not_interrupt_the_others() -> None:
-    ended = list[int]()
+@pytest.mark.parametrize(
+    ("error", "is_permanent", "seconds"),
+    [
+        (KeyError("a mistake"), False, 10),
+        (TemporaryFailure("later"), False, 10),
+        (TemporaryFailure("much later", retry_after_seconds=77), False, 77),
+        (PermanentFailure("never"), True, None),
+        (InvalidInput("is wrong", field="x"), True, None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_errors_say_whether_and_when_to_try_again(
+    error: Exception, is_permanent: bool, seconds: float | None
+) -> None:
+    queue = FakeQueue([run_of(1)])
+    async with working(queue, reports(FakeHandler(raising(error)))):
+        await queue.until_finished(1)
+    failure = queue.outcome(1)
+    assert isinstance(failure, Failure)
+    assert (failure.error, failure.is_permanent) == (error, is_permanent)
+    if seconds is not None:
+        assert failure.retry_in == timedelta(seconds=seconds)
 
-    async def slow(batch: ClaimedBatch) -> None:
-        for _ in range(10):
-            await asyncio.sleep(0)
-        ended.append(len(batch.runs))
 
-    later = FakeHandler(JobType.ALERT, raising(TemporaryFailure("later")))
-    queue = FakeQueue([run_of(1), run_of(2, JobType.BACKUP)])
-    async with working(queue, later, FakeHandler(JobType.BACKUP, slow)):
-        assert ended == [1]
-        assert queue.names[:2] == ["claim", "release_held"]
+async def test_pauses_double_with_every_attempt_and_a_schedule_may_set_the_first() -> None:
+    slow = run_of(2, attempt=3, limits={"retry_delay_seconds": 2})
+    queue = FakeQueue([run_of(1, attempt=3), slow])
+    async with working(queue, reports(FakeHandler(raising(KeyError("x"))))):
+        await queue.until_finished(2)
+    assert {outcome.run.key.id: getattr(outcome, "retry_in", None) for outcome in queue.finished} == {
+        1: timedelta(seconds=40),
+        2: timedelta(seconds=8),
+    }
 
 
-async def test_batch_that_takes_too_long_is_cancelled_and_fails_to_be_tried_again() -> None:
-    cancelled = list[bool]()
-
-    async def hangs(batch: ClaimedBatch) -> None:
-        try:
+async def test_run_that_takes_too_long_is_stopped_and_its_neighbour_is_not() -> None:
+    async def one_hangs(job: Job) -> dict[str, Any]:
+        if job.job_id == 1:
             await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.append(True)
-            raise
+        await asyncio.sleep(0.05)
+        return {}
 
-    queue = FakeQueue([run_of(1), run_of(2, JobType.BACKUP)])
-    alerts, backups = FakeHandler(JobType.ALERT, hangs), FakeHandler(JobType.BACKUP)
-    timeouts = {JobType.ALERT: timedelta(milliseconds=20)}
-    async with working(queue, alerts, backups, timeouts=timeouts):
-        assert cancelled == [True]
-        assert backups.batches == [[2]]
-        [failure] = queue.failures
-        assert (failure.run.key.id, failure.is_permanent) == (1, False)
-        assert isinstance(failure.error, TimeoutError)
-        assert str(failure.error) == "took longer than 0.02 s"
+    slow = run_of(1, limits={"max_runtime_seconds": 0.01})
+    queue = FakeQueue([slow, run_of(2)])
+    async with working(queue, reports(FakeHandler(one_hangs))):
+        await queue.until_finished(2)
+    failure = queue.outcome(1)
+    assert isinstance(failure, Failure)
+    assert (str(failure.error), failure.is_permanent) == ("took longer than 0.01 s", False)
+    assert isinstance(queue.outcome(2), Completion)
 
 
 async def test_timeout_of_the_handler_s_own_stays_what_it_is() -> None:
     own = TimeoutError("a provider's")
     queue = FakeQueue([run_of(1)])
-    timeouts = {JobType.ALERT: timedelta(hours=1)}
-    async with working(queue, FakeHandler(does=raising(own)), timeouts=timeouts):
-        assert [failure.error for failure in queue.failures] == [own]
+    async with working(queue, reports(FakeHandler(raising(own)))):
+        await queue.until_finished(1)
+    failure = queue.outcome(1)
+    assert isinstance(failure, Failure)
+    assert failure.error is own
 
 
-async def test_temporary_failure_gives_everything_back_before_the_next_claim() -> None:
-    handler = FakeHandler(does=raising(TemporaryFailure("later")))
-    queue = FakeQueue([run_of(1)], [run_of(1)])
-    async with working(queue, handler):
-        assert queue.names == ["claim", "release_held", "claim", "claim"]
-        assert (handler.batches, queue.failures) == ([[1], [1]], [])
+async def test_handler_that_ignores_being_stopped_loses_its_run_and_its_slot_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("atf.jobs.pool.GRACE_SECONDS", 0.05)
+    free = asyncio.Event()
+
+    async def stubborn(job: Job) -> dict[str, Any]:
+        while job.job_id == 1 and not free.is_set():
+            try:
+                await free.wait()
+            except asyncio.CancelledError:
+                continue
+        return {}
+
+    queue = FakeQueue([run_of(1, limits={"max_runtime_seconds": 0.01}), run_of(2), run_of(3)])
+    async with working(queue, reports(FakeHandler(stubborn), concurrency=1)):
+        await queue.until_finished(3)
+        failure = queue.outcome(1)
+        assert isinstance(failure, Failure)
+        assert "did not stop" in str(failure.error)
+        free.set()
+        await asyncio.sleep(0)
+    assert len(queue.finished) == 3
 
 
-async def test_claim_whose_answer_was_lost_is_given_back() -> None:
-    queue = FakeQueue(DatabaseUnavailable("gone"), [run_of(1)])
-    async with working(queue, FakeHandler()):
-        assert queue.names == ["claim", "release_held", "claim", "claim"]
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(asyncio.CancelledError(), "ended by CancelledError"), (SystemExit(3), "ended by SystemExit")],
+)
+async def test_handler_that_ends_in_another_way_than_by_an_error_costs_its_run(
+    error: BaseException, sentence: str
+) -> None:
+    async def does(job: Job) -> dict[str, Any]:
+        raise error
+
+    queue = FakeQueue([run_of(1)])
+    async with working(queue, reports(FakeHandler(does))):
+        await queue.until_finished(1)
+    failure = queue.outcome(1)
+    assert isinstance(failure, Failure)
+    assert sentence in str(failure.error)
 
 
-async def test_stop_hands_back_and_forgets_the_lease() -> None:
-    queue, leases = FakeQueue(), FakeLeases()
-    async with working(queue, FakeHandler(), leases=leases):
-        assert "release_held" not in queue.names
-    assert queue.names[-1] == "release_held"
+async def test_result_that_is_no_object_is_refused_for_good() -> None:
+    async def does(job: Job) -> Any:
+        return [1]
+
+    queue = FakeQueue([run_of(1)])
+    async with working(queue, reports(FakeHandler(does))):
+        await queue.until_finished(1)
+    failure = queue.outcome(1)
+    assert isinstance(failure, Failure)
+    assert (failure.is_permanent, str(failure.error)) == (True, "the handler returned list instead of an object")
+
+
+async def test_cancelled_run_is_stopped_and_ends_so() -> None:
+    handler = FakeHandler(hanging)
+    queue = FakeQueue([run_of(1)])
+    async with working(queue, reports(handler)):
+        await handler.began.wait()
+        queue.cancels = frozenset({1})
+        await queue.until_finished(1)
+    assert queue.outcome(1) == Cancelled(run_of(1))
+
+
+async def test_run_that_waits_for_a_slot_is_cancelled_without_beginning() -> None:
+    handler = FakeHandler(hanging)
+    queue = FakeQueue([run_of(1), run_of(2)])
+    async with working(queue, reports(handler, concurrency=1), drain=SOON):
+        queue.cancels = frozenset({2})
+        await queue.until_finished(1)
+        assert [job.job_id for job in handler.jobs] == [1]
+        assert queue.finished == [Cancelled(run_of(2))]
+
+
+async def test_check_of_the_type_is_applied_again_before_the_handler_sees_the_run() -> None:
+    def check(target: str, task_params: object) -> None:
+        raise InvalidInput("is not what it was", field="task_params.x")
+
+    handler = FakeHandler()
+    queue = FakeQueue([run_of(1)])
+    strict = definition()
+    object.__setattr__(strict, "check", check)
+    async with working(queue, Duty(strict, handler)):
+        await queue.until_finished(1)
+    failure = queue.outcome(1)
+    assert isinstance(failure, Failure)
+    assert (failure.is_permanent, handler.jobs) == (True, [])
+
+
+async def test_outcomes_that_the_database_does_not_take_now_are_written_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = FakeQueue([run_of(1)])
+    queue.finish_raises = [DatabaseUnavailable("gone"), OSError("no route")]
+    async with working(queue, reports(FakeHandler())):
+        await queue.until_finished(1)
+    assert isinstance(queue.outcome(1), Completion)
+    assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == ["WARNING"]
+
+
+async def test_result_that_cannot_be_stored_fails_its_run_alone() -> None:
+    class Choosy(FakeQueue):
+        async def finish(self, worker_id: Any, outcomes: Any) -> frozenset[int]:
+            if any(one.result == {"job": 3} for one in outcomes.completions):
+                raise UnstorableData("a NUL")
+            return await super().finish(worker_id, outcomes)
+
+    queue = Choosy([run_of(number) for number in range(1, 7)])
+    async with working(queue, reports(FakeHandler())):
+        await queue.until_finished(6)
+    failures = [one for one in queue.finished if isinstance(one, Failure)]
+    assert [(one.run.key.id, one.is_permanent) for one in failures] == [(3, True)]
+    assert sum(isinstance(one, Completion) for one in queue.finished) == 5
+
+
+async def test_outcome_of_a_run_that_was_taken_away_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    queue = FakeQueue([run_of(1), run_of(2)])
+    queue.refuses = {1}
+    async with working(queue, reports(FakeHandler())) as shop:
+        await queue.until_finished(2)
+        await asyncio.sleep(0)
+        assert dict(shop.metrics.of("report").outcomes) == {"refused": 1, "completed": 1}
+    assert "taken away meanwhile" in caplog.text
+
+
+async def test_claim_whose_answer_was_lost_is_given_back_but_not_what_is_at_work() -> None:
+    handler = FakeHandler(hanging)
+    queue = FakeQueue([run_of(1)], DatabaseUnavailable("gone"))
+    async with working(queue, reports(handler), drain=SOON) as shop:
+        async with asyncio.timeout(5):
+            while not queue.handed_back:
+                shop.waiter.wake()
+                await asyncio.sleep(0.01)
+        assert queue.handed_back == [{1}]
+
+
+async def test_stop_lets_running_runs_end_and_puts_back_what_has_not_begun() -> None:
+    gate = asyncio.Event()
+
+    async def waits(job: Job) -> dict[str, Any]:
+        asyncio.get_running_loop().call_later(0.05, gate.set)
+        await gate.wait()
+        return {}
+
+    queue, leases = FakeQueue([run_of(1), run_of(2)]), FakeLeases()
+    async with working(queue, reports(FakeHandler(waits), concurrency=1), leases=leases):
+        pass
+    assert isinstance(queue.outcome(1), Completion)
+    assert queue.outcome(2) == PutBack(run_of(2))
+    assert queue.handed_back == [set()]
     assert len(leases.removed) == 1
 
 
-async def test_stop_in_the_middle_of_a_batch_cancels_it_and_then_hands_back() -> None:
-    began, order = asyncio.Event(), list[str]()
+async def test_stop_hands_back_what_does_not_end_in_time() -> None:
+    order: list[str] = []
 
-    async def hangs(batch: ClaimedBatch) -> None:
-        began.set()
+    async def hangs(job: Job) -> dict[str, Any]:
         try:
-            await asyncio.Event().wait()
+            return await hanging(job)  # type: ignore[no-any-return]
         finally:
             order.append("handler ended")
 
     class Noting(FakeQueue):
-        async def release_held(self, worker_id: WorkerId) -> int:
-            order.append("handed back")
+        async def hand_back(self, worker_id: Any, *, keep: Any) -> int:
+            order.append(f"handed back all but {list(keep)}")
             return 1
 
-    lease = Lease(FakeLeases(), name="w", types=["alert"], length=timedelta(hours=1))
-    worker = Worker(Noting([run_of(1)]), lease, [FakeHandler(does=hangs)], FakeWaiter())
-    task = asyncio.create_task(worker.run())
-    async with asyncio.timeout(5):
-        await began.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert order == ["handler ended", "handed back"]
+    queue = Noting([run_of(1)])
+    handler = FakeHandler(hangs)
+    async with working(queue, reports(handler), drain=SOON):
+        await handler.began.wait()
+    assert order == ["handler ended", "handed back all but []"]
+    assert queue.finished == []
+
+
+async def test_lost_lease_stops_everything_and_a_new_one_begins() -> None:
+    leases = FakeLeases()
+    handler = FakeHandler(hanging)
+    queue = FakeQueue([run_of(1)])
+    async with working(queue, reports(handler), leases=leases, lease_seconds=0.2, drain=SOON) as shop:
+        await handler.began.wait()
+        leases.renews = False
+        async with asyncio.timeout(2.5):  # before the next round, which comes after three seconds
+            while handler.present:  # noqa: ASYNC110 - the fakes have no events for it
+                await asyncio.sleep(0.01)
+        assert len(leases.registered) == 1
+        shop.waiter.wake()
+        async with asyncio.timeout(5):
+            while len(leases.registered) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert queue.finished == []
+
+
+# --- batches
+
+
+async def test_batch_is_claimed_whole_and_the_next_one_when_it_is_done() -> None:
+    handler = FakeBatchHandler()
+    queue = FakeQueue([run_of(1, "alert"), run_of(2, "alert")], [run_of(3, "alert")])
+    async with working(queue, alerts(handler)) as shop:
+        async with asyncio.timeout(5):
+            while len(handler.batches) < 2:  # noqa: ASYNC110 - a handler of batches has no event
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert handler.batches == [[1, 2], [3]]
+        assert {(one.limit, one.is_batch) for wanted in queue.wanted for one in wanted} == {(7, True)}
+        assert shop.metrics.of("alert").outcomes["handled"] == 3
+
+
+async def test_types_do_not_wait_for_each_other() -> None:
+    queue = FakeQueue([run_of(1, "alert"), run_of(2)])
+    async with working(queue, alerts(FakeBatchHandler(hanging)), reports(FakeHandler()), drain=SOON):
+        await queue.until_finished(1)
+        assert isinstance(queue.outcome(2), Completion)
+
+
+async def test_batch_whose_handler_raises_fails_and_work_goes_on() -> None:
+    mistake = ZeroDivisionError("a mistake")
+    queue = FakeQueue([run_of(1, "alert"), run_of(2, "alert")])
+    async with working(queue, alerts(FakeBatchHandler(raising(mistake)))):
+        await queue.until_finished(2)
+    assert [(one.run.key.id, getattr(one, "error", None)) for one in queue.finished] == [
+        (1, mistake),
+        (2, mistake),
+    ]
+
+
+async def test_batch_that_takes_too_long_is_cancelled_and_fails_to_be_tried_again() -> None:
+    queue = FakeQueue([run_of(1, "alert")])
+    async with working(queue, alerts(FakeBatchHandler(hanging), seconds=0.02)):
+        await queue.until_finished(1)
+    failure = queue.outcome(1)
+    assert isinstance(failure, Failure)
+    assert (str(failure.error), failure.is_permanent) == ("took longer than 0.02 s", False)
+
+
+async def test_batch_whose_handler_cancels_itself_fails_and_the_next_one_is_claimed() -> None:
+    async def does(batch: ClaimedBatch) -> None:
+        if batch.runs[0].key.id == 1:
+            raise asyncio.CancelledError
+
+    handler = FakeBatchHandler(does)
+    queue = FakeQueue([run_of(1, "alert")], [run_of(2, "alert")])
+    async with working(queue, alerts(handler)) as shop:
+        await queue.until_finished(1)
+        async with asyncio.timeout(5):
+            while len(handler.batches) < 2:
+                shop.waiter.wake()
+                await asyncio.sleep(0)
+    assert isinstance(queue.outcome(1), Failure)
+
+
+async def test_batch_that_must_be_tried_again_costs_no_attempt() -> None:
+    queue = FakeQueue([run_of(1, "alert"), run_of(2, "alert")])
+    async with working(queue, alerts(FakeBatchHandler(raising(TemporaryFailure("later"))))):
+        await queue.until_finished(2)
+    assert [type(one) for one in queue.finished] == [PutBack, PutBack]
+    assert all(one.delay > timedelta(0) for one in queue.finished if isinstance(one, PutBack))
+    assert queue.handed_back == [set()]
 
 
 async def test_each_failed_round_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    queue = FakeQueue(DatabaseUnavailable("gone"), OSError("no route"), [run_of(1)])
-    async with working(queue, FakeHandler(does=raising(TemporaryFailure("later")))):
-        assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
-
-
-async def test_mistake_of_a_handler_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    async with working(FakeQueue([run_of(1)]), FakeHandler(does=raising(KeyError("x")))):
-        assert [record.levelname for record in caplog.records] == ["ERROR"]
-
-
-async def test_failures_that_cannot_be_recorded_are_given_back() -> None:
-    queue = FakeQueue([run_of(1)])
-    queue.fail_raises = DatabaseUnavailable("gone")
-    async with working(queue, FakeHandler(does=raising(KeyError("x")))):
-        assert queue.names == ["claim", "fail", "release_held", "claim"]
+    queue = FakeQueue(DatabaseUnavailable("gone"), OSError("no route"))
+    async with working(queue, reports(FakeHandler())):
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * 2

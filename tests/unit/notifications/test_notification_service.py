@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from atf.errors import DatabaseUnavailable, OutcomeUnknown, PermanentFailure, TemporaryFailure
-from atf.jobs.lease import Lease
+from atf.jobs.lease import Holder, Lease
 from atf.jobs.run import WorkerId
 from atf.notifications.background_service import BackgroundNotificationService, DeliveryPolicy, Settled
 from atf.notifications.message import Delivery, DeliveryStatus, OutgoingMessage
@@ -111,9 +111,7 @@ class FakeLeases:
     def __init__(self) -> None:
         self.removed: list[WorkerId] = []
 
-    async def register(
-        self, worker_id: WorkerId, host: str, pid: int, types: Sequence[str], lease: timedelta
-    ) -> None: ...
+    async def register(self, holder: Holder, lease: timedelta) -> None: ...
 
     async def renew(self, worker_id: WorkerId, lease: timedelta) -> bool:
         return True

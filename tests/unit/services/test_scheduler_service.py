@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -8,8 +8,10 @@ import pytest
 from atf.errors import DatabaseUnavailable
 from atf.jobs.chores.partition_maker import PartitionMaker
 from atf.jobs.chores.rescuer import Rescued, Rescuer
-from atf.schedules.tick import Chunk, DueGroup, Firing, Tick
-from atf.services.scheduler.service import Chores, SchedulerService
+from atf.schedules.group_store import Chunk, Cursor, DueGroup, Firing, GapOfGroup, GroupRules
+from atf.schedules.misfire import MisfirePolicy, MisfireRule
+from atf.schedules.tick import Tick
+from atf.services.scheduler.service import SchedulerService
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -24,16 +26,27 @@ class FakeGroups:
         self.fired: list[datetime] = []
         self.looked = 0
         self.errors: list[Exception] = []
+        self.broken: Exception | None = None
 
-    async def due_groups(self, now: datetime) -> list[DueGroup]:
-        self.looked += 1
+    async def due_groups(self, now: datetime, *, after: DueGroup | None = None) -> list[DueGroup]:
+        self.looked += after is None
         if self.errors:
             raise self.errors.pop()
-        return [DueGroup(1, "0 * * * *", "UTC", self.at)] if self.at is not None and self.at <= now else []
+        is_due = after is None and self.at is not None and self.at <= now
+        return [DueGroup(1, "0 * * * *", "UTC", self.at)] if is_due and self.at else []
 
-    async def fire(self, firing: Firing, *, after_schedule_id: int, limit: int) -> Chunk | None:
-        self.fired.append(firing.instant)
-        self.at = firing.next_fire_at
+    async def rules(self, groups: Sequence[DueGroup]) -> Mapping[int, GroupRules]:
+        rule = MisfireRule(False, MisfirePolicy.RUN_ONCE, HOUR, False)
+        return {group.group_id: GroupRules((rule,)) for group in groups}
+
+    async def starts(self, gaps: Sequence[GapOfGroup]) -> Mapping[int, Sequence[datetime]]:
+        return {}
+
+    async def fire(self, firings: Sequence[Firing], *, after: Cursor, limit: int) -> Chunk:
+        if self.broken:
+            raise self.broken
+        self.fired += [firing.until for firing in firings]
+        self.at = firings[0].next_fire_at
         return Chunk(1, None)
 
     async def count_active(self) -> int:
@@ -42,8 +55,8 @@ class FakeGroups:
     async def park(self, group: DueGroup) -> None:
         raise AssertionError(f"no group is parked here: {group}")
 
-    async def next_fire_at(self) -> datetime | None:
-        return self.at
+    async def next_fire_at(self, *, without: Sequence[int] = ()) -> datetime | None:
+        return None if without else self.at
 
 
 class FakeMarketClock:
@@ -163,7 +176,8 @@ class World:
         self.service = SchedulerService(
             Tick(self.groups, self.clock),
             self.clock,
-            Chores(Rescuer(self.rescues), PartitionMaker(self.partitions, self.clock)),
+            [Rescuer(self.rescues), PartitionMaker(self.partitions, self.clock)],
+            before_first_tick=PartitionMaker(self.partitions, self.clock),
             open_timer=self.open_timer,
             lock=self.lock,
             waiter=self.waiter,
@@ -336,3 +350,15 @@ async def test_state_tells_holder_stand_by_and_end() -> None:
     async with holder.running(), stand_by.running():
         assert (holder.service.state, stand_by.service.state) == ("running", "standby")
     assert (holder.service.state, stand_by.service.state) == ("stopped", "stopped")
+
+
+async def test_a_group_that_cannot_be_fired_shows_and_is_tried_at_every_poll() -> None:
+    world = World(NOON)
+    world.groups.broken = ValueError("broken")
+    async with world.running():
+        assert world.service.state == "failing"
+        assert world.timer.set_to == [None], "the timer must not ring for it without end"
+        world.groups.broken = None
+        await world.waiter.round(notified=False)
+        assert world.service.state == "running"
+        assert world.groups.fired == [NOON]

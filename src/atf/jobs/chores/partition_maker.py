@@ -17,7 +17,10 @@ class PartitionStore(Protocol):
 
 
 class PartitionMaker:
-    """A chore, run every hour and before the first tick."""
+    """A chore, done every hour and before the first tick."""
+
+    name = "partition_maker"
+    cron = "17 * * * *"
 
     def __init__(self, store: PartitionStore, clock: MarketClock) -> None:
         self._store = store

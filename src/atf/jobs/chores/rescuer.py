@@ -16,9 +16,10 @@ class Rescued:
     runs_requeued: int = 0
     runs_failed: int = 0
     deliveries_requeued: int = 0
+    runs_cancelled: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.runs_requeued or self.runs_failed or self.deliveries_requeued)
+        return bool(self.runs_requeued or self.runs_failed or self.deliveries_requeued or self.runs_cancelled)
 
 
 class RescueStore(Protocol):
@@ -27,13 +28,17 @@ class RescueStore(Protocol):
     async def rescue(self) -> Rescued:
         """Re-queue what is held without a live lease, and forget dead lease rows.
 
-        A run whose attempts are used up fails instead, so that one that kills its worker ends some day.
+        A run whose attempts are used up fails instead and is buried, so that one that kills its worker ends some
+        day; one that a user wanted to end is cancelled.
         """
         ...
 
 
 class Rescuer:
-    """A chore, run every few seconds."""
+    """A chore, done every two seconds."""
+
+    name = "rescuer"
+    cron = "*/2 * * * * *"
 
     def __init__(self, store: RescueStore) -> None:
         self._store = store
@@ -43,9 +48,10 @@ class Rescuer:
         rescued = await self._store.rescue()
         if rescued:
             _LOGGER.warning(
-                "rescued from dead workers: %d runs re-queued, %d failed, %d deliveries re-queued",
+                "rescued from dead workers: %d runs re-queued, %d failed, %d cancelled, %d deliveries re-queued",
                 rescued.runs_requeued,
                 rescued.runs_failed,
+                rescued.runs_cancelled,
                 rescued.deliveries_requeued,
             )
         return rescued

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from atf.health.service_health import HealthReport
+from atf.health.statistics import QueueOfType, Statistics
 from atf.health.status import OverallHealth
 from atf.jobs.run import JobType
+from atf.jobs.run_metrics import BUCKETS, Histogram, RunMetrics
 
 
 class _Snapshot(Collector):
@@ -45,15 +48,59 @@ def _families(report: HealthReport) -> Iterator[Metric]:
         report.progress_age_seconds,
         service=report.service,
     )
-    statistics = report.statistics
-    if statistics is None:
-        return
+    if report.runs is not None:
+        yield from _run_families(report.runs)
+    if report.statistics is not None:
+        yield from _queue_families(report.statistics)
+
+
+def _queue_families(statistics: Statistics) -> Iterator[Metric]:
     pending = GaugeMetricFamily("atf_pending_runs", "Runs that wait", labels=["type"])
-    for job_type in JobType:
-        pending.add_metric([job_type], statistics.pending_by_type.get(job_type, 0))
-    yield pending
+    delayed = GaugeMetricFamily("atf_delayed_runs", "Those of them that wait for their time", labels=["type"])
+    running = GaugeMetricFamily("atf_running_runs", "Runs that workers hold", labels=["type"])
+    oldest = GaugeMetricFamily(
+        "atf_oldest_pending_seconds", "How long the oldest one that may begin waits", labels=["type"]
+    )
+    for job_type in dict.fromkeys([*JobType, *statistics.queue]):
+        found = statistics.queue.get(job_type, QueueOfType())
+        pending.add_metric([job_type], found.waiting + found.delayed)
+        delayed.add_metric([job_type], found.delayed)
+        running.add_metric([job_type], found.running)
+        oldest.add_metric([job_type], found.oldest_seconds)
+    yield from (pending, delayed, running, oldest)
+    trouble = statistics.trouble
+    yield _gauge("atf_misfires_24h", "Gaps in which schedules did not run, last 24 hours", trouble.misfires)
+    yield _gauge("atf_missed_runs_24h", "Instants in those gaps", trouble.missed_runs)
+    yield _gauge("atf_dead_letters", "Runs that failed for good and were not requeued", trouble.dead_letters)
+    yield _gauge("atf_lost_workers_24h", "Workers whose lease ran out, last 24 hours", trouble.lost_workers)
+    yield _gauge("atf_workers", "Workers that hold a lease", statistics.workers)
     yield _gauge("atf_enabled_schedules", "Schedules that are not paused", statistics.enabled_schedules)
     yield _gauge("atf_failed_runs_24h", "Runs that failed in the last 24 hours", statistics.failed_24h)
+
+
+def _run_families(runs: RunMetrics) -> Iterator[Metric]:
+    """What this worker has done since it started."""
+    claimed = CounterMetricFamily("atf_runs_claimed", "Runs that this worker has claimed", labels=["type"])
+    ended = CounterMetricFamily("atf_runs_ended", "What became of them", labels=["type", "outcome"])
+    slots = GaugeMetricFamily("atf_worker_slots", "Runs at the same time, at most", labels=["type"])
+    busy = GaugeMetricFamily("atf_worker_busy_slots", "Runs at this moment", labels=["type"])
+    waiting = HistogramMetricFamily("atf_run_wait_seconds", "From being due to being claimed", labels=["type"])
+    running = HistogramMetricFamily("atf_run_seconds", "Duration of runs, or of batches", labels=["type"])
+    for job_type, figures in runs.by_type.items():
+        claimed.add_metric([job_type], figures.claimed)
+        slots.add_metric([job_type], figures.slots)
+        busy.add_metric([job_type], figures.busy)
+        for outcome, count in figures.outcomes.items():
+            ended.add_metric([job_type, outcome], count)
+        waiting.add_metric([job_type], _buckets(figures.waiting), figures.waiting.total_seconds)
+        running.add_metric([job_type], _buckets(figures.running), figures.running.total_seconds)
+    yield from (claimed, ended, slots, busy, waiting, running)
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """Return how many durations are at most each bound, as Prometheus counts."""
+    bounds = [*map(str, BUCKETS), "+Inf"]
+    return list(zip(bounds, accumulate(histogram.counts), strict=True))
 
 
 def _gauge(name: str, help_: str, value: float, **labels: str) -> GaugeMetricFamily:

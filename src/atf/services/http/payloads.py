@@ -44,7 +44,21 @@ def stats_payload(statistics: Statistics) -> Mapping[str, Any]:
         "error_stats": {
             "failed_runs_24h": statistics.failed_24h,
             "common_errors": [f"{kind}: {runs}" for kind, runs in statistics.common_errors],
+            "dead_letters": statistics.trouble.dead_letters,
+            "misfires_24h": statistics.trouble.misfires,
+            "missed_runs_24h": statistics.trouble.missed_runs,
+            "lost_workers_24h": statistics.trouble.lost_workers,
         },
+        "queue": {
+            job_type: {
+                "waiting": found.waiting,
+                "delayed": found.delayed,
+                "running": found.running,
+                "oldest_seconds": round(found.oldest_seconds, 3),
+            }
+            for job_type, found in statistics.queue.items()
+        },
+        "workers": statistics.workers,
     }
 
 

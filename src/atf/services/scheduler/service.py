@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Protocol
 
 from atf.errors import AtfError
-from atf.jobs.chores.partition_maker import PartitionMaker
-from atf.jobs.chores.rescuer import Rescuer
+from atf.jobs.chores.chore import Chore
 from atf.jobs.claim_loop import Waiter
 from atf.lifecycle import Progress, Service
 from atf.market.market_clock import MarketClock
 from atf.schedules.tick import Tick
 
 _LOGGER = logging.getLogger(__name__)
-_RESCUE_CRON: Final = "*/2 * * * * *"
-_PARTITIONS_CRON: Final = "17 * * * *"
 
 
 class Timer(Protocol):
@@ -59,19 +55,12 @@ class TimerLock(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Chores:
-    """The background duties of a scheduler."""
-
-    rescuer: Rescuer
-    partition_maker: PartitionMaker
-
-
 class SchedulerState(StrEnum):
-    """What a scheduler is doing, as its health tells it."""
+    """What a scheduler is doing, as its health tells it; ``failing``: some schedules cannot be fired now."""
 
     STARTING = "starting"
     RUNNING = "running"
+    FAILING = "failing"
     STANDBY = "standby"
     STOPPED = "stopped"
 
@@ -79,15 +68,17 @@ class SchedulerState(StrEnum):
 class SchedulerService(Service):
     """Turns schedules into due runs, at the market's time.
 
-    It counts as started when it could tick; the start-up delay only postpones its first due tick.
+    It counts as started when it could tick, which is when the chore ``before_first_tick`` is done; the start-up
+    delay only postpones its first due tick.
     """
 
     def __init__(
         self,
         tick: Tick,
         clock: MarketClock,
-        chores: Chores,
+        chores: Sequence[Chore],
         *,
+        before_first_tick: Chore,
         open_timer: Callable[[Callable[[], Awaitable[None]]], Timer],
         lock: TimerLock,
         waiter: Waiter,
@@ -99,6 +90,7 @@ class SchedulerService(Service):
         self._tick = tick
         self._clock = clock
         self._chores = chores
+        self._before_first_tick = before_first_tick
         self._open_timer = open_timer
         self._lock = lock
         self._waiter = waiter
@@ -111,7 +103,8 @@ class SchedulerService(Service):
     @property
     def state(self) -> SchedulerState:
         """What the scheduler is doing now."""
-        return self._state
+        is_at_work = self._state in (SchedulerState.RUNNING, SchedulerState.STANDBY)
+        return SchedulerState.FAILING if is_at_work and self._tick.failing_groups else self._state
 
     async def _serve(self, started: Callable[[], None]) -> None:
         """Schedule until cancelled; whatever goes wrong is logged and tried again at the next poll."""
@@ -134,14 +127,14 @@ class SchedulerService(Service):
 
     async def _until_ready(self) -> None:
         """A tick must find its partitions: make them before the first one."""
-        while not await self._survive(self._chores.partition_maker.run_once()):
+        while not await self._survive(self._before_first_tick.run_once()):
             await self._waiter.wait(1)
 
-    async def _survive(self, work: Awaitable[object]) -> bool:
+    async def _survive(self, work: Awaitable[object], name: str = "scheduling") -> bool:
         try:
             await work
         except (AtfError, OSError) as exc:
-            _LOGGER.warning("scheduling failed, trying again: %s", exc)
+            _LOGGER.warning("%s failed, trying again: %s", name, exc)
             return False
         return True
 
@@ -171,8 +164,8 @@ class SchedulerService(Service):
         is_ours = await self._lock.try_acquire()
         if is_ours and self._timer is None:
             timer = self._open_timer(self._ring)
-            timer.add_chore("rescuer", _RESCUE_CRON, self._rescue)
-            timer.add_chore("partition_maker", _PARTITIONS_CRON, self._make_partitions)
+            for chore in self._chores:
+                timer.add_chore(chore.name, chore.cron, self._surviving(chore))
             timer.start()
             self._timer = timer
             _LOGGER.info("this scheduler holds the timer")
@@ -180,11 +173,11 @@ class SchedulerService(Service):
             await self._stop_timer()
         self._state = SchedulerState.RUNNING if is_ours else SchedulerState.STANDBY
 
-    async def _rescue(self) -> None:
-        await self._survive(self._chores.rescuer.run_once())
+    def _surviving(self, chore: Chore) -> Callable[[], Awaitable[None]]:
+        async def do() -> None:
+            await self._survive(chore.run_once(), chore.name)
 
-    async def _make_partitions(self) -> None:
-        await self._survive(self._chores.partition_maker.run_once())
+        return do
 
     async def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None

@@ -1,8 +1,10 @@
 """Schedules, the groups that fire them, and the timer's own table."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
+    Double,
     Float,
     ForeignKey,
     Identity,
@@ -60,10 +62,29 @@ job_schedules = Table(
     Column("version", Integer, nullable=False, server_default="1"),
     instant("deleted_at", nullable=True),
     Column("group_id", Integer, ForeignKey("schedule_groups.id"), nullable=False),
+    Column("max_runtime_seconds", Double),  # these three: NULL means what the job type says
+    Column("max_attempts", Integer),
+    Column("retry_delay_seconds", Double),
     one_of("misfire_policy", ("skip", "run_once", "run_all")),
     Index(None, "group_id", "id"),
     Index(None, "user_id", "name"),
     postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.05"},
+)
+
+# What did not run when it was due: one row for each schedule and gap, never one for each missed minute.
+job_misfires = Table(
+    "job_misfires",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("schedule_id", Integer, ForeignKey("job_schedules.id"), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    instant("first_at"),
+    instant("last_at"),
+    Column("reason", Text, nullable=False),
+    instant("noticed_at", default_now=True),
+    one_of("reason", ("late", "coalesced", "capped")),
+    UniqueConstraint("schedule_id", "first_at"),
+    Index(None, "noticed_at"),
 )
 
 # APScheduler's job store as its own SQLAlchemyJobStore defines it.

@@ -10,7 +10,8 @@ import pytest
 
 from atf.errors import DatabaseUnavailable
 from atf.health.service_health import ServiceHealth, Watched
-from atf.health.statistics import DatabaseProbe, Statistics
+from atf.health.statistics import DatabaseProbe, QueueOfType, Statistics, Trouble
+from atf.jobs.run_metrics import RunMetrics
 from atf.lifecycle import Progress
 from atf.services.http.health_app import build_health_app
 
@@ -18,12 +19,14 @@ NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 NUMBERS = Statistics(
     total_schedules=25,
     enabled_schedules=20,
-    pending_by_type={"alert": 2, "report": 1},
+    queue={"alert": QueueOfType(1, 1, 5, 2.5), "report": QueueOfType(waiting=1)},
     completed_24h=199,
     failed_24h=1,
     avg_duration=2.3,
     max_duration=45.2,
     common_errors=[("Timeout", 2), ("DataUnavailable", 1)],
+    trouble=Trouble(misfires=3, missed_runs=40, dead_letters=6, lost_workers=1),
+    workers=2,
 )
 NO_DATABASE = DatabaseUnavailable("the database does not answer: refused")
 
@@ -56,7 +59,7 @@ class Process:
             raise self.numbers
         return self.numbers
 
-    def health(self, *, counts: bool) -> ServiceHealth:
+    def health(self, *, counts: bool, runs: RunMetrics | None = None) -> ServiceHealth:
         watched = Watched(
             service="scheduler" if counts else "worker",
             instance_id="one",
@@ -66,7 +69,7 @@ class Process:
             progress=self.progress,
             stalled_after_seconds=60,
         )
-        return ServiceHealth(watched, self, FakeClock(), counts=counts)
+        return ServiceHealth(watched, self, FakeClock(), counts=counts, runs=runs)
 
 
 @pytest.fixture
@@ -128,7 +131,19 @@ async def test_stats_have_the_missions_shape(scheduler: httpx.AsyncClient) -> No
             "max_duration": 45.2,
             "is_estimated": False,
         },
-        "error_stats": {"failed_runs_24h": 1, "common_errors": ["Timeout: 2", "DataUnavailable: 1"]},
+        "error_stats": {
+            "failed_runs_24h": 1,
+            "common_errors": ["Timeout: 2", "DataUnavailable: 1"],
+            "dead_letters": 6,
+            "misfires_24h": 3,
+            "missed_runs_24h": 40,
+            "lost_workers_24h": 1,
+        },
+        "queue": {
+            "alert": {"waiting": 1, "delayed": 1, "running": 5, "oldest_seconds": 2.5},
+            "report": {"waiting": 1, "delayed": 0, "running": 0, "oldest_seconds": 0.0},
+        },
+        "workers": 2,
     }
 
 
@@ -261,3 +276,44 @@ async def test_a_heartbeat_says_the_same(process: Process) -> None:
     assert (stalled["status"], stalled["error_message"]) == ("DOWN", "no progress for 61 s; the limit is 60 s")
     process.word = "starting"  # a long start-up delay is no standstill
     assert watched.check()["status"] == "DEGRADED"
+
+
+async def test_metrics_of_the_queue_name_every_type(scheduler: httpx.AsyncClient) -> None:
+    told = (await scheduler.get("/metrics")).text.splitlines()
+    for line in (
+        'atf_pending_runs{type="alert"} 2.0',
+        'atf_delayed_runs{type="alert"} 1.0',
+        'atf_running_runs{type="alert"} 5.0',
+        'atf_oldest_pending_seconds{type="alert"} 2.5',
+        'atf_pending_runs{type="backup"} 0.0',
+        "atf_misfires_24h 3.0",
+        "atf_missed_runs_24h 40.0",
+        "atf_dead_letters 6.0",
+        "atf_lost_workers_24h 1.0",
+        "atf_workers 2.0",
+    ):
+        assert line in told
+
+
+async def test_metrics_of_a_worker_tell_what_it_has_done(process: Process) -> None:
+    runs = RunMetrics()
+    figures = runs.of("report", slots=4)
+    figures.claimed, figures.busy = 3, 1
+    figures.outcomes["completed"] = 2
+    figures.waiting.observe(0.004)
+    figures.running.observe(0.3)
+    figures.running.observe(7000)
+    async with client_of(process.health(counts=False, runs=runs)) as client:
+        told = (await client.get("/metrics")).text.splitlines()
+    for line in (
+        'atf_runs_claimed_total{type="report"} 3.0',
+        'atf_runs_ended_total{outcome="completed",type="report"} 2.0',
+        'atf_worker_slots{type="report"} 4.0',
+        'atf_worker_busy_slots{type="report"} 1.0',
+        'atf_run_wait_seconds_bucket{le="0.0025",type="report"} 0.0',
+        'atf_run_wait_seconds_bucket{le="0.005",type="report"} 1.0',
+        'atf_run_seconds_bucket{le="0.5",type="report"} 1.0',
+        'atf_run_seconds_bucket{le="+Inf",type="report"} 2.0',
+        'atf_run_seconds_sum{type="report"} 7000.3',
+    ):
+        assert line in told, line

@@ -1,0 +1,1 @@
+"""Where trading calendars come from."""

@@ -1,0 +1,99 @@
+"""Which processes there are, and which of them belong to a run: Linux's /proc; elsewhere nothing is known.
+
+A run's processes are found by their session, by their parents, and by a mark in the environment that they began
+with: one that began a session of its own and lost its parent still has the mark.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+MARK_VARIABLE: Final = "JOB_RUN_MARK"
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Process(NamedTuple):
+    """A process of this moment. Units: ``started`` in clock ticks since boot, ``resident`` in bytes."""
+
+    pid: int
+    parent: int
+    session: int
+    started: int
+    resident: int
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What no later process has, even if it gets the same pid."""
+        return self.pid, self.started
+
+
+ProcessTable = dict[int, Process]
+
+
+def living_processes() -> ProcessTable:
+    """Return all processes that live; those that have ended and wait for their parent to notice are left out."""
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208 - many times a second; a Path a process costs more than the rest
+    except FileNotFoundError:
+        return {}
+    found = (_process(int(name)) for name in names if name.isdigit())
+    return {process.pid: process for process in found if process is not None}
+
+
+def _process(pid: int) -> Process | None:
+    stat = _read(f"/proc/{pid}/stat")
+    fields = stat[stat.rfind(b")") + 2 :].split()  # the name before may hold anything, spaces and brackets too
+    if len(fields) < 22 or fields[0] in b"ZXx":
+        return None
+    return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), int(fields[21]) * _PAGE)
+
+
+def _read(path: str) -> bytes:
+    """Return what a file of /proc holds; nothing if the process has ended or is not ours to look at."""
+    with suppress(OSError), open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+        return file.read()
+    return b""
+
+
+def members_of(table: ProcessTable, leaders: Iterable[int]) -> ProcessTable:
+    """Return those of the table that are in the leaders' sessions, and all their descendants."""
+    wanted = set(leaders)
+    members = {pid: one for pid, one in table.items() if pid in wanted or one.session in wanted}
+    children: dict[int, list[Process]] = {}
+    for one in table.values():
+        children.setdefault(one.parent, []).append(one)
+    pending = list(members)
+    while pending:
+        for child in children.get(pending.pop(), ()):
+            if child.pid not in members:
+                members[child.pid] = child
+                pending.append(child.pid)
+    return members
+
+
+def marked(table: ProcessTable, mark: str, *, since: int = 0) -> ProcessTable:
+    """Return those whose environment began with a mark that starts so; ``since`` (ticks) leaves out older."""
+    wanted = f"\0{MARK_VARIABLE}={mark}".encode()
+    recent = (one for one in table.values() if one.started >= since)
+    return {one.pid: one for one in recent if wanted in b"\0" + _read(f"/proc/{one.pid}/environ")}
+
+
+def started_at(pid: int) -> int:
+    """Return when a process began, in clock ticks since boot; 0 if it is not known."""
+    process = _process(pid)
+    return process.started if process is not None else 0
+
+
+def shared_out_memory(processes: Iterable[Process]) -> int:
+    """Return what processes have in memory, in bytes; pages that several of them share count once."""
+    return sum(_own_share(one) for one in processes)
+
+
+def _own_share(process: Process) -> int:
+    for line in _read(f"/proc/{process.pid}/smaps_rollup").splitlines():
+        if line.startswith(b"Pss:"):
+            return int(line.split()[1]) * 1024
+    return process.resident

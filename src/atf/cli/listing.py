@@ -1,0 +1,67 @@
+"""How lists are shown: once or redrawn, as a table or as JSON, sorted by what was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+
+from atf.bootstrap.client import Client
+from atf.cli.client import with_client
+from atf.errors import InvalidInput
+
+T = TypeVar("T")
+WatchOption = Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")]
+_EVERY_SECONDS: Final = 2.0
+_CLEAR: Final = "\x1b[2J\x1b[H"
+
+
+def show_list(
+    user: str, fetch: Callable[[Client], Awaitable[T]], draw: Callable[[T], None], *, watch: bool
+) -> None:
+    """Fetch and draw, once or until interrupted; the database stays open meanwhile."""
+
+    async def work(client: Client) -> None:
+        while True:
+            found = await fetch(client)
+            if watch and sys.stdout.isatty():
+                sys.stdout.write(_CLEAR)
+            draw(found)
+            sys.stdout.flush()
+            if not watch:
+                return
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    with_client(user, work)
+
+
+def sorted_by(items: Sequence[T], field: str | None, allowed: Sequence[str]) -> list[T]:
+    """Return the items by a field's value, smallest first and those without one last.
+
+    Errors: InvalidInput that names the fields there are.
+    """
+    if field is None:
+        return list(items)
+    if field not in allowed:
+        raise InvalidInput(f"'{field}' is not one of {', '.join(allowed)}", field="--sort")
+
+    def key(item: T) -> tuple[bool, Any]:
+        value = getattr(item, field)
+        return value is None, 0 if value is None else value
+
+    return sorted(items, key=key)
+
+
+def instant_option(text: str | None, name: str) -> datetime | None:
+    """Return an instant as ISO 8601 spells it; one without a zone is UTC. Errors: InvalidInput."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"must be a time such as 2026-12-31T09:00:00Z, got '{text}'", field=name) from None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

@@ -1,0 +1,108 @@
+"""Job types: what a job of a name needs, how it is checked, how long and how often it is tried. Pure.
+
+A type is one definition and one handler; a plug-in package adds its own by an entry point (``jobs/plugins.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from atf.errors import InvalidInput, shown
+from atf.schedules.misfire import MisfirePolicy
+
+Check = Callable[[str, Mapping[str, Any]], None]
+"""Raises InvalidInput, which names the field, unless a target and its task_params can be run together."""
+
+Fill = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+"""Returns task_params with what the target says and they leave open. Errors: InvalidInput of the target."""
+
+
+def as_given(target: str, task_params: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG001
+    """Fill nothing."""
+    return task_params
+
+
+@dataclass(frozen=True, slots=True)
+class JobLimits:
+    """How long a run may take, how often it is tried, how long the first pause is, how many run at once.
+
+    ``max_attempts`` counts the first one too; ``concurrency`` is for one worker process.
+    """
+
+    max_runtime: timedelta
+    max_attempts: int
+    retry_delay: timedelta
+    concurrency: int = 10
+
+    def own(self, snapshot: Mapping[str, Any]) -> JobLimits:
+        """Return the limits of a run, of which its schedule may have set some."""
+        given: Mapping[str, float] | None = snapshot.get("limits")
+        if not given:
+            return self
+        runtime, delay = given.get("max_runtime_seconds"), given.get("retry_delay_seconds")
+        return replace(
+            self,
+            max_runtime=self.max_runtime if runtime is None else timedelta(seconds=runtime),
+            retry_delay=self.retry_delay if delay is None else timedelta(seconds=delay),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobTypeDefinition:
+    """A job type: its name in ``job_type``, its check of what is stored, its limits and defaults.
+
+    ``check`` is applied when something is stored and again when it runs, ``fill`` only before it is stored. Runs
+    of the class "alert" are kept for a day, those of "other" for months. A type that ``needs_schedule`` has no
+    runs of its own: what they work on is kept with the schedule.
+    """
+
+    name: str
+    check: Check
+    limits: JobLimits
+    misfire_policy: MisfirePolicy = MisfirePolicy.RUN_ALL
+    retention_class: str = "other"
+    fill: Fill = as_given
+    needs_schedule: bool = False
+
+    def prepare(self, target: str, task_params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return task_params as they are stored, filled and checked. Errors: InvalidInput with the field."""
+        filled = self.fill(target, task_params)
+        self.check(target, filled)
+        return filled
+
+    def without_filled(self, target: str, task_params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return task_params without what the target alone says, as before another target takes its place."""
+        kept = dict(task_params)
+        for name, value in task_params.items():
+            rest = {other: kept[other] for other in kept if other != name}
+            if self.fill(target, rest).get(name) == value:
+                kept = rest
+        return kept
+
+
+class JobTypes:
+    """All job types of this installation, built in and plugged in."""
+
+    def __init__(self, definitions: Sequence[JobTypeDefinition]) -> None:
+        self._definitions: Final = {one.name: one for one in definitions}
+        if len(self._definitions) != len(definitions):
+            names = sorted(one.name for one in definitions)
+            raise ValueError(f"a job type is defined twice: {', '.join(names)}")
+
+    def __iter__(self) -> Iterator[JobTypeDefinition]:
+        return iter(self._definitions.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order of definition."""
+        return tuple(self._definitions)
+
+    def get(self, name: object) -> JobTypeDefinition:
+        """Return a type's definition. Errors: InvalidInput that names the types there are."""
+        found = self._definitions.get(name) if isinstance(name, str) else None
+        if found is None:
+            raise InvalidInput(f"{shown(name)} is not one of {', '.join(self._definitions)}", field="job_type")
+        return found

@@ -1,0 +1,169 @@
+"""A document's shape against the JSON Schema of its kind, with errors that name the field.
+
+Used when something is stored or begins to run, never for every evaluation. The library is loaded with the first
+schema, so that commands that only look at things do not wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from atf.errors import InvalidInput, shown
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+_MOST_DEPTH: Final = 200
+_LONGEST_TEXT: Final = 4000
+_LARGEST_NUMBER: Final = sys.float_info.max
+_LONGEST_PATH: Final = 100
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""NUL, and halves of surrogate pairs."""
+
+
+class SchemaValidator:
+    """Checks documents against the schemas in the folder ``schemas`` of a package; each is read once.
+
+    ``refusal`` is what is raised, ``root`` the path of the document itself, which begins every field's path.
+    """
+
+    def __init__(self, package: str, *, refusal: type[InvalidInput] = InvalidInput, root: str = "") -> None:
+        self._package = package
+        self._refusal = refusal
+        self._root = root
+
+    def validate(self, document: object, schema: str) -> Mapping[str, Any]:
+        """Return the document if its shape is right.
+
+        Errors: the refusal, with the JSON path of the first thing that is wrong.
+        """
+        try:
+            return _validated(document, self._package, schema)
+        except InvalidInput as exc:
+            raise self._refusal(exc.reason, field=self._path(exc.field)) from exc.__cause__
+
+    def _path(self, field: str) -> str:
+        if not self._root or not field:
+            return field or self._root
+        return f"{self._root}{field}" if field.startswith("[") else f"{self._root}.{field}"
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether the database can hold a text."""
+    return not _UNSTORABLE.search(text)
+
+
+def require_storable(node: object, path: str = "", depth: int = 0) -> None:
+    """Refuse what JSON or the database cannot hold, before anything tries to compare, show or store it.
+
+    Errors: InvalidInput with the JSON path.
+    """
+    if depth > _MOST_DEPTH:
+        raise InvalidInput(f"nested more than {_MOST_DEPTH} deep", field=f"{path[:_LONGEST_PATH]}...")
+    match node:
+        case list():
+            for index, part in enumerate(node):
+                require_storable(part, f"{path}[{index}]", depth + 1)
+        case Mapping():
+            for name, part in node.items():
+                _require_text(name, path)
+                require_storable(part, f"{path}.{name}" if path else name, depth + 1)
+        case str():
+            _require_text(node, path)
+        case int() | float():
+            _require_finite(node, path)
+        case None:
+            pass
+        case _:
+            raise InvalidInput(f"is not JSON: {shown(node)}", field=path)
+
+
+def _validated(document: object, package: str, schema: str) -> Mapping[str, Any]:
+    if not isinstance(document, Mapping):
+        raise InvalidInput(f"must be a JSON object, got {shown(document)}")
+    require_storable(document)
+    errors = sorted(_validator(package, schema).iter_errors(document), key=_telling_first)
+    if errors:
+        raise _refusal(errors[0])
+    return document
+
+
+def _telling_first(error: ValidationError) -> tuple[bool, list[str | int]]:
+    """A name that is not known explains the fields that came with it, so it is told before them."""
+    return error.validator != "enum", list(error.absolute_path)
+
+
+def _require_finite(number: float, path: str) -> None:
+    if not -_LARGEST_NUMBER <= number <= _LARGEST_NUMBER:
+        raise InvalidInput(f"must be a finite number, got {shown(number)}", field=path)
+
+
+def _require_text(text: object, path: str) -> None:
+    if not isinstance(text, str):
+        raise InvalidInput(f"a field's name must be a text, got {shown(text)}", field=path)
+    if len(text) > _LONGEST_TEXT:
+        raise InvalidInput(f"has more than {_LONGEST_TEXT} characters", field=path)
+    if not is_storable(text):
+        raise InvalidInput(f"has characters that cannot be stored: {shown(text)}", field=path)
+
+
+@cache
+def _validator(package: str, schema: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    text = resources.files(package).joinpath(f"schemas/{schema}.schema.json").read_text("utf-8")
+    return Draft202012Validator(json.loads(text))
+
+
+def _refusal(error: ValidationError) -> InvalidInput:
+    path, wanted = _path(error), cast("Any", error.validator_value)
+    match error.validator:
+        case "additionalProperties":
+            return _unknown_field(error, path)
+        case "required":
+            missing = next(name for name in wanted if name not in cast("Any", error.instance))
+            return InvalidInput("is missing", field=f"{path}.{missing}" if path else missing)
+        case "enum":
+            allowed = [str(value) for value in wanted]
+            return InvalidInput(
+                f"{shown(error.instance)} is not one of {', '.join(allowed)}{_hint(error.instance, allowed)}",
+                field=path,
+            )
+        case "type":
+            return InvalidInput(f"must be {_kind(error)}, got {shown(error.instance)}", field=path)
+        case "pattern":
+            return InvalidInput(f"{shown(error.instance)} has characters that are not allowed", field=path)
+        case _:
+            return InvalidInput(error.message, field=path)
+
+
+def _kind(error: ValidationError) -> str:
+    kinds = error.validator_value if isinstance(error.validator_value, list) else [str(error.validator_value)]
+    return " or ".join(f"an {kind}" if kind[0] in "aio" else f"a {kind}" for kind in kinds)
+
+
+def _unknown_field(error: ValidationError, path: str) -> InvalidInput:
+    allowed = list(cast("Any", error.schema)["properties"])
+    unknown = next(name for name in cast("Any", error.instance) if name not in allowed)
+    hint = _hint(unknown, allowed) or f"; allowed: {', '.join(allowed)}"
+    return InvalidInput(f"unknown field{hint}", field=f"{path}.{unknown}" if path else str(unknown))
+
+
+def _hint(found: object, allowed: list[str]) -> str:
+    close = get_close_matches(str(found), allowed, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _path(error: ValidationError) -> str:
+    path = ""
+    for part in error.absolute_path:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path

@@ -1,0 +1,414 @@
+"""The run table as a queue: claiming, giving back, completing and failing, each as one fenced statement.
+
+The fence is worker and attempt. The status is compared as an expression, ``(status || '')``: with the plain
+column the planner takes the partial index of running rows, which looks empty in its statistics, and walks
+dead entries (measured at half the speed).
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from atf.errors import UnstorableData
+from atf.jobs.queue import Outcomes, PutBack, Wanted
+from atf.jobs.run import ClaimedRun, Completion, Failure, RunId, RunKey, WorkerId
+from atf.storage.advisory_lock import CLAIM_LOCK
+from atf.storage.database import Database
+from atf.storage.pinned_connection import PinnedConnection
+
+_LIVE: Final = """
+    live AS (SELECT 1 FROM workers WHERE worker_id = %(worker_id)s AND lease_expires_at > now() FOR KEY SHARE)"""
+_TAKE: Final = """
+    UPDATE job_schedule_runs
+    SET status = 'RUNNING', worker_id = %(worker_id)s, started_at = clock_timestamp(), error = NULL,
+        deadline_at = clock_timestamp() + make_interval(secs => COALESCE(
+            CAST(job_snapshot #>> '{limits,max_runtime_seconds}' AS float8),
+            CAST(CAST(%(runtimes)s AS jsonb) ->> job_type AS float8)))"""
+_TAKEN: Final = """
+    RETURNING retention_class, scheduled_for, id, run_id, job_type, job_id, user_id, attempt, max_attempts,
+              job_snapshot, started_at - GREATEST(available_at, enqueued_at) AS waited, sort_key"""
+_CLAIMABLE: Final = """
+    r.status = 'PENDING' AND r.sort_key IS NOT NULL AND r.available_at <= now() AND EXISTS (SELECT FROM live)"""
+
+_CLAIM_BATCH: Final = f"""
+    WITH {_LIVE} {_TAKE}
+    WHERE run_id = ANY(ARRAY(
+        SELECT r.run_id FROM job_schedule_runs r WHERE {_CLAIMABLE} AND r.job_type = %(job_type)s
+        ORDER BY r.sort_key, r.id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
+    {_TAKEN}
+    """
+# Who claims runs with limits does so alone for the type: two claimers that each see room for one more instance
+# would both take it. A statement sees what was committed before it began, so the lock is a statement of its own.
+_CLAIM_ALONE: Final = f"""
+    SELECT pg_advisory_xact_lock({CLAIM_LOCK}, hashtext(t))
+    FROM (SELECT t FROM unnest(CAST(%(types)s AS text[])) t ORDER BY hashtext(t)) AS ordered
+    """
+_CLAIM: Final = f"""
+    WITH {_LIVE},
+    wanted AS (SELECT * FROM unnest(CAST(%(types)s AS text[]), CAST(%(limits)s AS int[])) AS w(job_type, most)),
+    busy AS MATERIALIZED (
+        SELECT job_type, job_id, user_id FROM job_schedule_runs
+        WHERE status = 'RUNNING' AND job_type = ANY(CAST(%(types)s AS text[]))),
+    busy_jobs AS MATERIALIZED (
+        SELECT b.job_id, count(*) AS running, count(*) >= s.max_instances AS is_full
+        FROM busy b JOIN job_schedules s ON s.id = b.job_id GROUP BY b.job_id, s.max_instances),
+    busy_users AS MATERIALIZED (
+        SELECT job_type, user_id, count(*) AS running FROM busy GROUP BY job_type, user_id),
+    candidates AS MATERIALIZED (
+        SELECT c.* FROM wanted w, LATERAL (
+            SELECT r.run_id, r.job_type, r.job_id, r.user_id, r.sort_key, r.id FROM job_schedule_runs r
+            WHERE {_CLAIMABLE} AND r.job_type = w.job_type
+              AND COALESCE(r.job_id, 0) <> ALL(ARRAY(SELECT job_id FROM busy_jobs WHERE is_full))
+              AND COALESCE(r.user_id, 0) <> ALL(ARRAY(
+                    SELECT u.user_id FROM busy_users u
+                    WHERE u.job_type = w.job_type AND u.user_id IS NOT NULL AND u.running >= %(user_limit)s))
+            ORDER BY r.sort_key, r.id LIMIT w.most FOR NO KEY UPDATE SKIP LOCKED) AS c),
+    placed AS (
+        SELECT c.run_id, c.job_id, c.user_id, s.max_instances,
+               COALESCE(j.running, 0) + row_number() OVER (
+                   PARTITION BY c.job_id ORDER BY c.sort_key, c.id) AS of_job,
+               COALESCE(u.running, 0) + row_number() OVER (
+                   PARTITION BY c.job_type, c.user_id ORDER BY c.sort_key, c.id) AS of_user
+        FROM candidates c
+        LEFT JOIN job_schedules s ON s.id = c.job_id
+        LEFT JOIN busy_jobs j ON j.job_id = c.job_id
+        LEFT JOIN busy_users u ON u.job_type = c.job_type AND u.user_id = c.user_id)
+    {_TAKE}
+    WHERE run_id = ANY(ARRAY(
+        SELECT run_id FROM placed
+        WHERE (job_id IS NULL OR of_job <= COALESCE(max_instances, of_job))
+          AND (user_id IS NULL OR of_user <= %(user_limit)s)))
+    {_TAKEN}
+    """
+_NO_LIMIT: Final = 2**31 - 1
+_LONGEST_RESULT: Final = 1024 * 1024
+
+_KEYS: Final = """
+    unnest(CAST(:classes AS text[]), CAST(:instants AS timestamptz[]), CAST(:ids AS bigint[]),
+           CAST(:attempts AS int[])"""
+_IS_HELD: Final = """
+    r.retention_class = k.retention_class AND r.scheduled_for = k.scheduled_for AND r.id = k.id
+    AND r.attempt = k.attempt AND r.worker_id = :worker_id AND (r.status || '') = 'RUNNING'"""
+
+_HELD: Final = text(
+    f"""
+    SELECT r.id FROM {_KEYS}) AS k(retention_class, scheduled_for, id, attempt)
+    JOIN job_schedule_runs r ON {_IS_HELD}
+    ORDER BY r.retention_class, r.scheduled_for, r.id FOR NO KEY UPDATE OF r
+    """
+)
+_COMPLETE: Final = text(
+    f"""
+    UPDATE job_schedule_runs r
+    SET status = 'COMPLETED', finished_at = clock_timestamp(), result = CAST(k.result AS jsonb), error = NULL,
+        job_snapshot = COALESCE(CAST(k.snapshot AS jsonb), r.job_snapshot)
+    FROM {_KEYS}, CAST(:results AS text[]), CAST(:snapshots AS text[]))
+         AS k(retention_class, scheduled_for, id, attempt, result, snapshot)
+    WHERE {_IS_HELD}
+    RETURNING r.id
+    """
+)
+# Where a run stands in the queue that was given back: at once if it may begin at once, else when it is staged.
+_REQUEUED: Final = """
+    available_at = now() + {delay},
+    sort_key = CASE WHEN {delay} > interval '0' THEN NULL ELSE job_sort_key(now(), r.priority, 0) END,
+    started_at = NULL, deadline_at = NULL"""
+_PUT_BACK: Final = text(
+    f"""
+    UPDATE job_schedule_runs r
+    SET status = CASE WHEN r.cancel_requested THEN 'CANCELLED' ELSE 'PENDING' END,
+        {_REQUEUED.format(delay="k.delay")}
+    FROM {_KEYS}, CAST(:delays AS interval[])) AS k(retention_class, scheduled_for, id, attempt, delay)
+    WHERE {_IS_HELD}
+    RETURNING r.id
+    """
+)
+ENDED_ATTEMPT: Final = """
+    COALESCE(r.attempts, '[]') || jsonb_build_object(
+        'attempt', r.attempt, 'worker_id', r.worker_id, 'started_at', r.started_at, 'ended_at', clock_timestamp(),
+        'outcome', {outcome}, 'error', {error})"""
+"""SQL: the history of a run's attempts with the present one at its end."""
+BURIED: Final = """
+    INSERT INTO job_dead_letters (run_id, job_type, job_id, user_id, scheduled_for, reason, attempt, error,
+                                  error_details, attempts, job_snapshot, priority, max_attempts)
+    SELECT run_id, job_type, job_id, user_id, scheduled_for, reason, attempt, error, error_details,
+           COALESCE(attempts, '[]'), job_snapshot, priority, max_attempts
+    FROM ended WHERE status = 'FAILED' ON CONFLICT DO NOTHING"""
+"""SQL: the dead letters of those runs of the common table expression ``ended`` that have failed for good."""
+_FAIL: Final = text(
+    f"""
+    WITH ended AS (
+        UPDATE job_schedule_runs r
+        SET status = CASE WHEN k.ends OR r.attempt >= r.max_attempts THEN 'FAILED'
+                          WHEN r.cancel_requested THEN 'CANCELLED' ELSE 'PENDING' END,
+            attempt = CASE WHEN k.ends OR r.attempt >= r.max_attempts OR r.cancel_requested THEN r.attempt
+                           ELSE r.attempt + 1 END,
+            finished_at = CASE WHEN k.ends OR r.attempt >= r.max_attempts THEN clock_timestamp() END,
+            started_at = CASE WHEN k.ends OR r.attempt >= r.max_attempts OR r.cancel_requested
+                              THEN r.started_at END,
+            available_at = now() + k.delay,
+            sort_key = CASE WHEN k.delay > interval '0' THEN NULL ELSE job_sort_key(now(), r.priority, 0) END,
+            error = k.error, error_details = CAST(k.details AS jsonb),
+            attempts = {ENDED_ATTEMPT.format(outcome="'failed'", error="CAST(k.details AS jsonb)")}
+        FROM {_KEYS}, CAST(:ends AS boolean[]), CAST(:errors AS text[]), CAST(:details AS text[]),
+             CAST(:delays AS interval[]))
+             AS k(retention_class, scheduled_for, id, attempt, ends, error, details, delay)
+        WHERE {_IS_HELD}
+        RETURNING r.*, CASE WHEN k.ends THEN 'permanent' ELSE 'exhausted' END AS reason),
+    buried AS ({BURIED})
+    SELECT id FROM ended
+    """
+)
+_CANCEL: Final = text(
+    f"""
+    UPDATE job_schedule_runs r
+    SET status = 'CANCELLED', error = 'Cancelled: while it was running',
+        attempts = {ENDED_ATTEMPT.format(outcome="'cancelled'", error="NULL")}
+    FROM {_KEYS}) AS k(retention_class, scheduled_for, id, attempt)
+    WHERE {_IS_HELD}
+    RETURNING r.id
+    """
+)
+_HAND_BACK: Final = text(
+    f"""
+    UPDATE job_schedule_runs r
+    SET status = CASE WHEN r.cancel_requested THEN 'CANCELLED' ELSE 'PENDING' END,
+        attempt = r.attempt + 1, max_attempts = r.max_attempts + 1,
+        attempts = {ENDED_ATTEMPT.format(outcome="'handed_back'", error="NULL")},
+        {_REQUEUED.format(delay="interval '0'")}
+    WHERE r.status = 'RUNNING' AND r.worker_id = :worker_id AND r.id <> ALL(CAST(:keep AS bigint[]))
+    """
+)
+_CANCEL_REQUESTS: Final = text(
+    "SELECT id FROM job_schedule_runs WHERE status = 'RUNNING' AND worker_id = :worker_id AND cancel_requested"
+)
+_WAKE_WORKERS: Final = text("SELECT pg_notify('atf_runs', '')")
+
+
+class PostgresRunQueue:
+    """The queue that workers draw from. ``user_limit``: runs of a type that a user may have running; 0: any."""
+
+    def __init__(self, database: Database, *, user_limit: int = 0) -> None:
+        self._database = database
+        self._user_limit = user_limit or _NO_LIMIT
+        self._claimer = PinnedConnection(database)
+
+    async def claim_runs(self, worker_id: WorkerId, wanted: Sequence[Wanted]) -> Sequence[ClaimedRun]:
+        """Take due runs, if the worker's lease is alive: one statement for all types with limits, one a batch."""
+        claimed: list[ClaimedRun] = []
+        for one in wanted:
+            if one.is_batch:
+                claimed += await self._claim_batch(worker_id, one)
+        limited = [one for one in wanted if not one.is_batch]
+        if limited:
+            claimed += await self._claim_limited(worker_id, limited)
+        return claimed
+
+    async def _claim_batch(self, worker_id: WorkerId, wanted: Wanted) -> list[ClaimedRun]:
+        values = {"job_type": wanted.job_type, "limit": wanted.limit, "worker_id": worker_id}
+        rows = await self._claimer.fetch((_CLAIM_BATCH, {**values, "runtimes": _runtimes([wanted])}))
+        return [_claimed(row) for row in rows]
+
+    async def _claim_limited(self, worker_id: WorkerId, wanted: Sequence[Wanted]) -> list[ClaimedRun]:
+        types = [one.job_type for one in wanted]
+        values = {
+            "worker_id": worker_id,
+            "types": types,
+            "limits": [one.limit for one in wanted],
+            "runtimes": _runtimes(wanted),
+            "user_limit": self._user_limit,
+        }
+        rows = await self._claimer.fetch((_CLAIM_ALONE, {"types": types}), (_CLAIM, values))
+        return [_claimed(row) for row in sorted(rows, key=_place)]
+
+    async def close(self) -> None:
+        """Close the connection that claims."""
+        await self._claimer.close()
+
+    async def finish(self, worker_id: WorkerId, outcomes: Outcomes) -> frozenset[int]:
+        """Write outcomes down in one transaction; return the ids of those runs that the worker still held."""
+        async with self._database.transaction() as connection:
+            return frozenset().union(
+                await complete_runs(connection, worker_id, outcomes.completions),
+                await _fail(connection, worker_id, outcomes.failures),
+                await _put_back(connection, worker_id, outcomes.put_back),
+                await _cancel(connection, worker_id, [one.run for one in outcomes.cancelled]),
+            )
+
+    async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
+        """Return runs to PENDING without costing an attempt."""
+        await self.finish(worker_id, Outcomes(put_back=[PutBack(run, delay) for run in runs]))
+
+    async def fail(self, worker_id: WorkerId, failures: Sequence[Failure]) -> None:
+        """End runs as FAILED, or return them to PENDING with one more attempt."""
+        await self.finish(worker_id, Outcomes(failures=failures))
+
+    async def hand_back(self, worker_id: WorkerId, *, keep: Collection[int] = ()) -> int:
+        """Return what this worker holds, but for ``keep``, to PENDING with one more attempt."""
+        async with self._database.transaction() as connection:
+            values = {"worker_id": worker_id, "keep": list(keep)}
+            returned = (await connection.execute(_HAND_BACK, values)).rowcount
+            if returned:
+                await connection.execute(_WAKE_WORKERS)
+            return returned
+
+    async def cancel_requests(self, worker_id: WorkerId) -> frozenset[int]:
+        """Return the ids of the runs of this worker that somebody wants to be cancelled."""
+        async with self._database.transaction() as connection:
+            return frozenset((await connection.execute(_CANCEL_REQUESTS, {"worker_id": worker_id})).scalars())
+
+
+async def held_runs(
+    connection: AsyncConnection, worker_id: WorkerId, runs: Sequence[ClaimedRun]
+) -> frozenset[int]:
+    """Lock the runs in key order; return the ids of those that the worker still holds."""
+    return frozenset((await connection.execute(_HELD, _keys(worker_id, runs))).scalars())
+
+
+async def complete_runs(
+    connection: AsyncConnection, worker_id: WorkerId, completions: Sequence[Completion]
+) -> frozenset[int]:
+    """Complete runs within somebody's transaction; return the ids of those that the worker still held."""
+    if not completions:
+        return frozenset()
+    runs = [completion.run for completion in completions]
+    values = {
+        **_keys(worker_id, runs),
+        "results": [_result(completion) for completion in completions],
+        "snapshots": [_dumped(completion.snapshot) for completion in completions],
+    }
+    completed = frozenset((await connection.execute(_COMPLETE, values)).scalars())
+    await tell_replay(connection, runs)
+    return completed
+
+
+async def _fail(connection: AsyncConnection, worker_id: WorkerId, failures: Sequence[Failure]) -> frozenset[int]:
+    if not failures:
+        return frozenset()
+    runs = [failure.run for failure in failures]
+    values = {
+        **_keys(worker_id, runs),
+        "ends": [failure.is_permanent for failure in failures],
+        "errors": [_error_text(failure.error) for failure in failures],
+        "details": [_error_details(failure.error) for failure in failures],
+        "delays": [failure.retry_in for failure in failures],
+    }
+    failed = frozenset((await connection.execute(_FAIL, values)).scalars())
+    await tell_replay(connection, runs)
+    return failed
+
+
+async def _put_back(
+    connection: AsyncConnection, worker_id: WorkerId, put_back: Sequence[PutBack]
+) -> frozenset[int]:
+    if not put_back:
+        return frozenset()
+    values = {**_keys(worker_id, [one.run for one in put_back]), "delays": [one.delay for one in put_back]}
+    returned = frozenset((await connection.execute(_PUT_BACK, values)).scalars())
+    if any(not one.delay for one in put_back):
+        await connection.execute(_WAKE_WORKERS)
+    return returned
+
+
+async def _cancel(connection: AsyncConnection, worker_id: WorkerId, runs: Sequence[ClaimedRun]) -> frozenset[int]:
+    if not runs:
+        return frozenset()
+    cancelled = frozenset((await connection.execute(_CANCEL, _keys(worker_id, runs))).scalars())
+    await tell_replay(connection, runs)
+    return cancelled
+
+
+async def tell_replay(connection: AsyncConnection, runs: Sequence[ClaimedRun]) -> None:
+    """Wake the scheduler when a replay's runs end, as it then moves time on; live runs move nothing."""
+    if any(run.key.retention_class == "replay" for run in runs):
+        await connection.execute(text("SELECT pg_notify('atf_schedules', '')"))
+
+
+def _runtimes(wanted: Sequence[Wanted]) -> str:
+    return json.dumps({one.job_type: one.max_runtime.total_seconds() for one in wanted})
+
+
+def _keys(worker_id: WorkerId, runs: Sequence[ClaimedRun]) -> dict[str, Any]:
+    return {
+        "worker_id": worker_id,
+        "classes": [run.key.retention_class for run in runs],
+        "instants": [run.key.scheduled_for for run in runs],
+        "ids": [run.key.id for run in runs],
+        "attempts": [run.attempt for run in runs],
+    }
+
+
+def _place(row: tuple[Any, ...]) -> tuple[datetime, int]:
+    """Return where a run stands in the queue; an UPDATE returns its rows as they lie in the table."""
+    return row[-1], row[2]
+
+
+def _claimed(row: tuple[Any, ...]) -> ClaimedRun:
+    retention_class, scheduled_for, number, run_id, *rest, snapshot, waited, _ = row
+    job_type, job_id, user_id, attempt, max_attempts = rest
+    return ClaimedRun(
+        RunKey(retention_class, scheduled_for, number),
+        RunId(run_id),
+        job_type,
+        job_id,
+        user_id,
+        attempt,
+        max_attempts,
+        snapshot or {},
+        waited,
+    )
+
+
+def _result(completion: Completion) -> str:
+    try:
+        result = json.dumps(completion.result, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise UnstorableData(f"the result is not JSON: {exc}") from exc
+    if len(result) > _LONGEST_RESULT:
+        raise UnstorableData(f"the result has {len(result)} characters; {_LONGEST_RESULT} are possible")
+    return result
+
+
+def _dumped(document: Any) -> str | None:
+    return None if document is None else json.dumps(document)
+
+
+_MOST_FRAMES: Final = 20
+_LONGEST_TRACEBACK: Final = 8_000
+
+
+def _error_text(error: Exception) -> str:
+    return storable_text(f"{_kind(error)}: {_message(error)}")
+
+
+def _error_details(error: Exception) -> str:
+    """Return type, message and the end of the traceback; an error that came from a child brings its own."""
+    told = getattr(error, "remote_traceback", None)
+    lines = told or "".join(traceback.format_exception(error, limit=-_MOST_FRAMES))
+    details = {
+        "type": _kind(error),
+        "message": storable_text(_message(error)),
+        "traceback": storable_text(lines)[-_LONGEST_TRACEBACK:],
+    }
+    return json.dumps(details)
+
+
+def _kind(error: Exception) -> str:
+    return getattr(error, "remote_type", None) or type(error).__name__
+
+
+def _message(error: Exception) -> str:
+    told = getattr(error, "remote_message", None)
+    return str(error) if told is None else told
+
+
+def storable_text(text_: str) -> str:
+    """Drop what PostgreSQL cannot hold: an error's own text must never keep it from being recorded."""
+    return text_.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:10_000]
