@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from math import isnan
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.alerts.alerts_service import AlertsService
@@ -12,8 +14,13 @@ from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_data_manager, build_market_clock
+from atf.errors import NotFound, TemporaryFailure
+from atf.indicators.indicator import IndicatorRequest
+from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.schedules_service import UserLimits
+from atf.market.bars import Series
+from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
 from atf.schedules.schedule import ScheduleDefaults
@@ -34,12 +41,33 @@ class Client:
     jobs: JobsService
     clock: MarketClock
     outbox: PostgresOutbox
+    data: DataManager
 
     async def deliveries(
         self, *, status: DeliveryStatus | None = None, channel: str | None = None, limit: int = 50
     ) -> Sequence[DeliveryRecord]:
         """Return the user's deliveries, newest first."""
         return await self.outbox.list_deliveries(self.user_id, status=status, channel=channel, limit=limit)
+
+    async def indicator_values(
+        self, series: Series, request: IndicatorRequest, last: int
+    ) -> list[tuple[datetime, float | None]]:
+        """Return an indicator at the newest closed bars, None where it is unknown.
+
+        Errors: NotFound if there are no such bars; TemporaryFailure if they do not come in time.
+        """
+        service = IndicatorService()
+        count = service.lookback(request) + last - 1
+        fetched = await self.data.closed_bars({series: count}, until=await self.clock.now())
+        if series in fetched.unknown:
+            raise NotFound(fetched.unknown[series])
+        if series not in fetched.ready:
+            raise TemporaryFailure(f"the bars of {series} did not come in time")
+        bars = fetched.ready[series]
+        first = max(0, len(bars) - last)
+        values = service.values(bars, request, first)
+        times = [bars.time_at(index) for index in range(first, len(bars))]
+        return [(at, None if isnan(value) else float(value)) for at, value in zip(times, values, strict=True)]
 
 
 @asynccontextmanager
@@ -51,7 +79,7 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
         jobs = build_jobs(settings, database, clock)
         data = build_data_manager(database, settings)
         alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
-        yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database))
+        yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database), data)
 
 
 def build_jobs(settings: Settings, database: Database, clock: MarketClock) -> JobsService:

@@ -51,6 +51,7 @@ SUBJECTS: Final = (
     Subject("workers", "List the processes that do runs."),
     Subject("dlq", "List, show, requeue and drop runs that failed for good."),
     Subject("notifications", "List deliveries; run the notification service."),
+    Subject("indicators", "List and show indicators; compute them on real bars."),
     Subject("cron", "Say when a cron expression runs."),
     Subject("scheduler", "Run the scheduler; check settings, database and schemas."),
     Subject("worker", "Run a worker."),

@@ -13,7 +13,8 @@ from typing import Self
 import numpy as np
 
 from atf.indicators.calculations import CALCULATIONS
-from atf.indicators.registry import Indicator, IndicatorRequest, indicator_of, window_of
+from atf.indicators.indicator import Indicator, IndicatorRequest
+from atf.indicators.registry import indicator_of, window_of
 from atf.market.bars import Bars, FloatArray
 
 
@@ -34,6 +35,34 @@ class IndicatorService:
                lacks a column, and where the definition has none.
         """
         return self.session(bars).values(request, first)
+
+    def compute(self, bars: Bars, request: IndicatorRequest) -> FloatArray:
+        """Return the value at each bar in one pass over all of them, as charts and backtests want it.
+
+        A recursive indicator then depends on where the series begins, which ``values`` does not.
+
+        Shape: (len(bars),); NaN where the value is unknown.
+        """
+        indicator = indicator_of(request)
+        columns = _FiniteColumns.of(bars, indicator.columns_of(request))
+        table = self.calculate(indicator, request, columns.values)
+        result = np.full(len(bars), np.nan)
+        result[columns.is_finite] = table[:, indicator.outputs.index(request.output)]
+        result[~np.isfinite(result)] = np.nan
+        return result
+
+    def calculate(
+        self, indicator: Indicator, request: IndicatorRequest, columns: tuple[FloatArray, ...]
+    ) -> FloatArray:
+        """Return all outputs over finite columns.
+
+        Shape: k columns (n,) -> (n, outputs).
+        """
+        count = len(columns[0])
+        if count <= indicator.first_index(request):
+            return np.full((count, len(indicator.outputs)), np.nan)
+        self.calculations += 1
+        return np.column_stack(CALCULATIONS[request.name](columns, request))
 
     def session(self, bars: Bars) -> IndicatorSession:
         """Return the indicators of one series of bars, each computed once."""
@@ -75,29 +104,16 @@ class IndicatorSession:
         known = min(window, count)
         if first < known:
             # Up to here the window is all bars, and TA-Lib goes forward: one pass gives what single calls do.
-            values = self._calculate(indicator, request, columns.part(0, known))
+            values = self._service.calculate(indicator, request, columns.part(0, known))
             at = np.flatnonzero(columns.is_finite[:known])
             table[at[at >= first] - first] = values[at >= first]
         later = max(first, known)
         for index in (np.flatnonzero(columns.is_finite[later:]) + later).tolist():
             part = columns.part(index + 1 - window, index + 1)
-            table[index - first] = self._calculate(indicator, request, part)[-1]
+            table[index - first] = self._service.calculate(indicator, request, part)[-1]
         table[~np.isfinite(table)] = np.nan
         table.setflags(write=False)
         return table
-
-    def _calculate(
-        self, indicator: Indicator, request: IndicatorRequest, columns: tuple[FloatArray, ...]
-    ) -> FloatArray:
-        """Return all outputs over finite columns.
-
-        Shape: k columns (n,) -> (n, outputs).
-        """
-        count = len(columns[0])
-        if count <= indicator.first_index(request):
-            return np.full((count, len(indicator.outputs)), np.nan)
-        self._service.calculations += 1
-        return np.column_stack(CALCULATIONS[request.name](columns, request))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from atf.indicators.registry import IndicatorRequest, indicator_of
+from atf.indicators.indicator import IndicatorRequest
+from atf.indicators.registry import indicator_of
 
 
 @dataclass(frozen=True, slots=True)

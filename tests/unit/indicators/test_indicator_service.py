@@ -1,4 +1,5 @@
 import csv
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,15 @@ import numpy as np
 import pytest
 import talib
 
+from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
-from atf.indicators.registry import IndicatorRequest, indicator_of, resolve, window_of
+from atf.indicators.registry import indicator_of, resolve, window_of
 from atf.market.bars import COLUMNS, Bars, FloatArray
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT / "../shared/data/indicators"
 START = datetime(2026, 1, 1, tzinfo=UTC)
+Expected = Callable[[Bars, FloatArray, dict[str, Any]], Any]
 
 EVERY: list[tuple[str, dict[str, Any], str | None]] = [
     ("sma", {}, None),
@@ -31,6 +34,37 @@ EVERY: list[tuple[str, dict[str, Any], str | None]] = [
     ("atr", {"period": 1}, None),
     ("change_pct", {}, None),
     ("change_pct", {"bars": 30}, None),
+    ("wma", {}, None),
+    ("dema", {"period": 7}, None),
+    ("tema", {"period": 7}, None),
+    ("kama", {}, None),
+    ("stochrsi", {}, None),
+    ("stochrsi", {"period": 5, "k": 8, "d": 4}, "d"),
+    ("roc", {}, None),
+    ("mom", {"period": 3, "source": "volume"}, None),
+    ("adx", {}, None),
+    ("adx", {"period": 5}, "plus_di"),
+    ("adx", {}, "minus_di"),
+    ("stoch", {}, None),
+    ("stoch", {"k": 5, "smooth": 1, "d": 4}, "d"),
+    ("cci", {}, None),
+    ("willr", {}, None),
+    ("aroon", {}, None),
+    ("aroon", {"period": 10}, "up"),
+    ("aroon", {}, "down"),
+    ("psar", {}, None),
+    ("psar", {"acceleration": 0.05, "maximum": 0.5}, None),
+    ("donchian", {}, None),
+    ("donchian", {"period": 5}, "upper"),
+    ("donchian", {}, "lower"),
+    ("keltner", {}, None),
+    ("keltner", {"period": 5, "atr_period": 12}, "upper"),
+    ("keltner", {"multiplier": 1.5}, "lower"),
+    ("vwap", {}, None),
+    ("mfi", {}, None),
+    ("obv", {}, None),
+    ("volatility", {}, None),
+    ("volatility", {"period": 5, "bars_a_year": 365}, None),
 ]
 
 
@@ -65,21 +99,85 @@ def by_talib(bars: Bars, request: IndicatorRequest) -> FloatArray:
     """Return what TA-Lib itself gives on all of these bars."""
     found: dict[str, Any] = dict(request.params)
     source = bars.column(str(found.pop("source", "close")))
-    match request.name:
-        case "atr":
-            result = talib.ATR(bars.high, bars.low, bars.close, found["period"])
-        case "macd":
-            outputs = talib.MACD(source, found["fast"], found["slow"], found["signal"])
-            result = outputs[("macd", "signal", "hist").index(request.output)]
-        case "bbands":
-            outputs = talib.BBANDS(source, found["period"], found["stddev"], found["stddev"])
-            result = outputs[("upper", "middle", "lower").index(request.output)]
-        case "change_pct":
-            result = talib.ROC(source, found["bars"])
-        case name:
-            result = getattr(talib, name.upper())(source, found["period"])
-    array: FloatArray = result
-    return array
+    outputs = EXPECTED.get(request.name, by_its_own_name(request.name))(bars, source, found)
+    result: FloatArray = outputs[request.output] if isinstance(outputs, dict) else outputs
+    return result
+
+
+def hlc(bars: Bars) -> tuple[FloatArray, FloatArray, FloatArray]:
+    return bars.high, bars.low, bars.close
+
+
+def by_its_own_name(name: str) -> Expected:
+    def expected(bars: Bars, source: FloatArray, found: dict[str, Any]) -> Any:
+        columns = hlc(bars) if name in ("atr", "cci", "willr") else (source,)
+        return getattr(talib, name.upper())(*columns, found["period"])
+
+    return expected
+
+
+def expected_adx(bars: Bars, _: FloatArray, found: dict[str, Any]) -> dict[str, FloatArray]:
+    functions = {"adx": talib.ADX, "plus_di": talib.PLUS_DI, "minus_di": talib.MINUS_DI}
+    outputs = {name: function(*hlc(bars), found["period"]) for name, function in functions.items()}
+    for values in outputs.values():
+        values[: 2 * found["period"] - 1] = np.nan
+    return outputs
+
+
+def expected_aroon(bars: Bars, _: FloatArray, found: dict[str, Any]) -> dict[str, FloatArray]:
+    down, up = talib.AROON(bars.high, bars.low, found["period"])
+    return {"up": up, "down": down, "oscillator": talib.AROONOSC(bars.high, bars.low, found["period"])}
+
+
+def expected_donchian(bars: Bars, _: FloatArray, found: dict[str, Any]) -> dict[str, FloatArray]:
+    upper, lower = talib.MAX(bars.high, found["period"]), talib.MIN(bars.low, found["period"])
+    return {"upper": upper, "lower": lower, "middle": (upper + lower) / 2}
+
+
+def expected_keltner(bars: Bars, _: FloatArray, found: dict[str, Any]) -> dict[str, FloatArray]:
+    middle = talib.EMA(bars.close, found["period"])
+    width = talib.ATR(*hlc(bars), found["atr_period"]) * found["multiplier"]
+    return {"middle": middle + 0 * width, "upper": middle + width, "lower": middle - width}
+
+
+def expected_vwap(bars: Bars, _: FloatArray, found: dict[str, Any]) -> Any:
+    traded = talib.TYPPRICE(*hlc(bars)) * bars.volume
+    return talib.SUM(traded, found["period"]) / talib.SUM(bars.volume, found["period"])
+
+
+def expected_stoch(bars: Bars, _: FloatArray, found: dict[str, Any]) -> dict[str, FloatArray]:
+    periods = {"fastk_period": found["k"], "slowk_period": found["smooth"], "slowd_period": found["d"]}
+    return named("k", "d")(talib.STOCH(*hlc(bars), **periods))
+
+
+def expected_volatility(_: Bars, source: FloatArray, found: dict[str, Any]) -> FloatArray:
+    returns, count = np.log(source[1:] / source[:-1]), found["period"]
+    annual = talib.STDDEV(returns, count) * np.sqrt(count / (count - 1) * found["bars_a_year"])
+    return np.concatenate([[np.nan], annual])
+
+
+def named(*names: str) -> Callable[[tuple[FloatArray, ...]], dict[str, FloatArray]]:
+    return lambda outputs: dict(zip(names, outputs, strict=True))
+
+
+EXPECTED: dict[str, Expected] = {
+    "macd": lambda _, s, p: named("macd", "signal", "hist")(talib.MACD(s, p["fast"], p["slow"], p["signal"])),
+    "bbands": lambda _, s, p: named("upper", "middle", "lower")(
+        talib.BBANDS(s, p["period"], p["stddev"], p["stddev"])
+    ),
+    "change_pct": lambda _, s, p: talib.ROC(s, p["bars"]),
+    "stochrsi": lambda _, s, p: named("k", "d")(talib.STOCHRSI(s, p["period"], p["k"], p["d"])),
+    "stoch": expected_stoch,
+    "adx": expected_adx,
+    "aroon": expected_aroon,
+    "psar": lambda b, _, p: talib.SAR(b.high, b.low, p["acceleration"], p["maximum"]),
+    "donchian": expected_donchian,
+    "keltner": expected_keltner,
+    "vwap": expected_vwap,
+    "mfi": lambda b, _, p: talib.MFI(*hlc(b), b.volume, p["period"]),
+    "obv": lambda b, *_: talib.OBV(b.close, b.volume),
+    "volatility": expected_volatility,
+}
 
 
 # ---------------------------------------------------------------- numbers
@@ -140,17 +238,23 @@ def test_values_are_those_computed_by_hand() -> None:
         ("bb", "sma", "bbands", "middle"),
         ("bb", "upperBand", "bbands", "upper"),
         ("bb", "lowerBand", "bbands", "lower"),
+        ("wma", "wma", "wma", None),
+        ("adx", "adx", "adx", "adx"),
+        ("adx", "pdi", "adx", "plus_di"),
+        ("stoch", "oscillator", "stoch", "k"),
+        ("stoch", "signal", "stoch", "d"),
     ],
 )
 def test_values_on_spy_are_those_of_another_library(
     file: str, column: str, name: str, output: str | None
 ) -> None:
-    # That library seeds the fast EMA of the MACD at other bars, so the MACD is compared when it has settled.
+    # That library seeds the MACD's fast EMA and the ADX at other bars: these are compared when they have settled.
     quotes = _read(SHARED / "quotes_default_502.csv")
     bars = bars_of(np.array([[float(row[c]) for c in COLUMNS] for row in quotes]))
     expected = np.array([float(row[column] or "nan") for row in _read(SHARED / f"expected/{file}.csv")])
-    found = IndicatorService().values(bars, resolve(name, {}, output), 0)
-    settled = 300 if name == "macd" else 0
+    params = {"period": 14} if name == "wma" else {}
+    found = IndicatorService().values(bars, resolve(name, params, output), 0)
+    settled = 300 if name in ("macd", "adx") else 0
     both = np.isfinite(found) & np.isfinite(expected)
     assert both.sum() == np.isfinite(found).sum()
     np.testing.assert_allclose(found[both][settled:], expected[both][settled:], rtol=1e-9, atol=1e-9)
@@ -278,3 +382,22 @@ def test_live_evaluation_of_one_new_bar_is_one_calculation() -> None:
 def test_results_cannot_be_written_to() -> None:
     with pytest.raises(ValueError, match="read-only"):
         values(random_walk(30), "sma")[0] = 1.0
+
+
+# ---------------------------------------------------------------- whole series
+
+
+@pytest.mark.parametrize(("name", "params", "output"), EVERY)
+def test_whole_series_in_one_pass_is_what_talib_gives_on_it(
+    name: str, params: dict[str, Any], output: str | None
+) -> None:
+    bars, request = random_walk(3000), resolve(name, params, output)
+    service = IndicatorService()
+    np.testing.assert_allclose(service.compute(bars, request), by_talib(bars, request), rtol=1e-9, atol=0)
+    assert service.calculations == 1
+
+
+def test_whole_series_leaves_missing_bars_unknown() -> None:
+    bars = with_missing(random_walk(60), [10, 30])
+    found = IndicatorService().compute(bars, resolve("sma", {"period": 3}))
+    assert np.flatnonzero(np.isnan(found)).tolist() == [0, 1, 10, 30]

@@ -7,6 +7,7 @@ import pytest
 from atf.errors import InvalidInput
 from atf.indicators import registry
 from atf.indicators.calculations import CALCULATIONS
+from atf.indicators.definitions import INDICATORS
 from atf.indicators.registry import resolve
 
 FIELD = "rule.conditions[1]"
@@ -41,7 +42,7 @@ def test_equal_requests_are_one_however_they_were_written() -> None:
             {},
             None,
             "indicator",
-            "unknown indicator 'zzz'; known: sma, ema, rsi, macd, bbands, atr, change_pct",
+            f"unknown indicator 'zzz'; known: {', '.join(registry.names())}",
         ),
         (
             "rsi",
@@ -135,3 +136,15 @@ def test_every_definition_has_a_calculation() -> None:
 def test_names_can_be_checked_without_loading_talib() -> None:
     code = "import sys; import atf.indicators.registry; sys.exit('talib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_indicator_says_in_a_sentence_what_it_tells() -> None:
+    for name in registry.names():
+        doc = registry.indicator_of(resolve(name, {})).doc
+        assert doc.endswith("."), name
+
+
+def test_names_and_aliases_are_all_different() -> None:
+    known = [one for found in INDICATORS for one in (found.name, *found.aliases)]
+    assert len(known) == len(set(known))
+    assert not {"price", "open", "high", "low", "close", "volume"} & set(known)

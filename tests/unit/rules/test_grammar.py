@@ -50,7 +50,7 @@ OFFSET = "must be a whole number of bars from 0 to 5000, got "
         (leaf(value=leaf()), "rule.value.operator", "unknown field"),
         (leaf(value={"indicator": "sma", "offset": -1}), "rule.value.offset", OFFSET + "-1"),
         (leaf(indicator="prise"), "rule.indicator", "unknown indicator 'prise'; did you mean 'price'?"),
-        (leaf(indicator="zzzzzz"), "rule.indicator", "unknown indicator 'zzzzzz'; known: atr, bbands, "),
+        (leaf(indicator="zzzzzz"), "rule.indicator", "unknown indicator 'zzzzzz'; known: adx, aroon, atr, "),
         (leaf(indicator=7), "rule.indicator", "must be a name, got 7"),
         (leaf(indicator=["rsi"]), "rule.indicator", 'must be a name, got ["rsi"]'),
         (leaf(operator=">>"), "rule.operator", 'unknown operator ">>"; allowed: > >= < <= == != and or not'),
