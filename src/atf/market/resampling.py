@@ -1,0 +1,82 @@
+"""Coarser bars from finer ones. Pure.
+
+A coarser bar opens at a multiple of its length since the epoch, as every provider and the alert semantics have
+it; a week opens on Monday (ISO 8601), which is not a multiple since the epoch, a Thursday.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+
+from atf.errors import InvalidInput
+from atf.market.bars import COLUMNS, Bars, FloatArray, TimeArray, Timeframe
+
+_NANOSECONDS_A_DAY: Final = 86_400 * 10**9
+_FIRST_MONDAY: Final = 4 * _NANOSECONDS_A_DAY
+"""1970-01-05, seen from the epoch."""
+
+
+def resampled(bars: Bars, source: Timeframe, target: Timeframe) -> Bars:
+    """Return bars of the target timeframe, each from the source's bars that lie within it.
+
+    The first known open, the highest high, the lowest low, the last known close, the sum of the volumes; a
+    value that no bar has is NaN. Nothing is filled: where no bar was, none is made. The newest bar may still be
+    forming; whether it is closed is for ``Bars.closed_at`` to say.
+
+    Shape:  (n,) -> (m,), m <= n.
+    Errors: InvalidInput if the target is not a multiple of the source.
+    """
+    if target.length < source.length or target.length % source.length:
+        raise InvalidInput(f"{source} bars cannot make {target} bars", field="timeframe")
+    if not len(bars) or source is target:
+        return bars
+    opens = opening_times(bars.open_time, target)
+    starts = np.flatnonzero(np.concatenate([[True], opens[1:] != opens[:-1]]))
+    columns = {name: bars.column(name) for name in COLUMNS}
+    values = np.column_stack(
+        [
+            _first_known(columns["open"], starts),
+            np.fmax.reduceat(columns["high"], starts),
+            np.fmin.reduceat(columns["low"], starts),
+            _last_known(columns["close"], starts),
+            _sum_of_known(columns["volume"], starts),
+        ]
+    )
+    return Bars.from_columns(opens[starts], values)
+
+
+def opening_times(times: TimeArray, timeframe: Timeframe) -> TimeArray:
+    """Return when the bar of the timeframe opens that holds each instant.
+
+    Units: nanoseconds since 1970 UTC.
+    """
+    length = timeframe.length // timedelta(microseconds=1) * 1000
+    origin = _FIRST_MONDAY if timeframe is Timeframe.W1 else 0
+    opens: TimeArray = (times - origin) // length * length + origin
+    return opens
+
+
+def _first_known(column: FloatArray, starts: TimeArray) -> FloatArray:
+    """Return the first value of each group that is not NaN."""
+    return _last_known(column[::-1], (len(column) - _ends(starts, len(column)))[::-1])[::-1]
+
+
+def _last_known(column: FloatArray, starts: TimeArray) -> FloatArray:
+    """Return the last value of each group that is not NaN."""
+    positions = np.where(np.isnan(column), -1, np.arange(len(column)))
+    newest = np.maximum.reduceat(positions, starts)
+    return np.where(newest >= starts, column[newest], np.nan)
+
+
+def _sum_of_known(column: FloatArray, starts: TimeArray) -> FloatArray:
+    known = np.isfinite(column)
+    sums = np.add.reduceat(np.where(known, column, 0.0), starts)
+    return np.where(np.logical_or.reduceat(known, starts), sums, np.nan)
+
+
+def _ends(starts: TimeArray, count: int) -> TimeArray:
+    ends: TimeArray = np.concatenate([starts[1:], [count]])
+    return ends
