@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -107,3 +108,10 @@ async def test_two_imports_may_follow_on_one_connection(store: PostgresBarStore)
     for n in range(3):
         await store.store(DAILY, some_bars(3, close=float(n)))
     assert (await store.closed_bars(DAILY, NEVER_AGAIN, 1)).close.tolist() == [4.0]
+
+
+async def test_imports_of_the_same_new_range_at_once_both_succeed(store: PostgresBarStore, rows: Rows) -> None:
+    for n in range(10):
+        series = Series(f"S{n}", Timeframe.D1)
+        await asyncio.gather(*(store.store(series, some_bars(500, close=float(close))) for close in (1, 2, 3)))
+    assert await rows.value("SELECT count(*) FROM market_bars") == 10 * 500

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, LiteralString, cast
 
 import numpy as np
 import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from atf.market.bars import Bars, Series, Timeframe
+from atf.errors import InvariantViolation
+from atf.market.bars import COLUMNS, Bars, Series, Timeframe
+from atf.storage.bar_copy import HEADER, TRAILER, copied
 from atf.storage.database import Database
 
 # Read by the driver itself, as rows of six doubles: making SQLAlchemy rows of them took most of a batch's time.
@@ -33,6 +35,12 @@ _SYMBOLS: Final = text(
     SELECT symbol FROM names WHERE symbol IS NOT NULL LIMIT 1000
     """
 )
+_ANY_BETWEEN: Final = """
+    SELECT EXISTS (SELECT FROM market_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s
+                   AND open_time BETWEEN %(first)s AND %(last)s)
+"""
+_STRAIGHT: Final = "COPY market_bars FROM STDIN (FORMAT BINARY)"
+_BESIDE: Final = "COPY incoming FROM STDIN (FORMAT BINARY)"
 # A missing value is NULL: as NaN, which PostgreSQL puts above all numbers, it would be the highest of its column.
 _MERGE: Final = """
     INSERT INTO market_bars (symbol, timeframe, open_time, open, high, low, close, volume)
@@ -43,6 +51,8 @@ _MERGE: Final = """
     SET open = EXCLUDED.open, high = EXCLUDED.high, low = EXCLUDED.low, close = EXCLUDED.close,
         volume = EXCLUDED.volume
 """
+
+Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
 
 
 class PostgresBarStore:
@@ -77,23 +87,58 @@ class PostgresBarStore:
             return list((await connection.execute(_SYMBOLS)).scalars())
 
     async def store(self, series: Series, bars: Bars) -> None:
-        """Store bars in one transaction; a bar that is stored already is replaced."""
-        async with self._database.transaction() as connection, await _cursor(connection) as cursor:
-            await cursor.execute("CREATE TEMP TABLE incoming (LIKE market_bars) ON COMMIT DROP")
-            async with cursor.copy("COPY incoming FROM STDIN") as copy:
-                for i in range(len(bars)):
-                    await copy.write_row(
-                        (
-                            series.symbol,
-                            series.timeframe,
-                            bars.time_at(i),
-                            *(float(bars.column(name)[i]) for name in ("open", "high", "low", "close", "volume")),
-                        )
-                    )
-            await cursor.execute(_MERGE)
+        """Store bars in one transaction; a bar that is stored already is replaced.
+
+        Where nothing is stored yet between the first and the last of them, and no value is missing, they go
+        straight into the table, which takes a third of the time.
+        """
+        if not len(bars):
+            return
+        try:
+            async with self._database.transaction() as connection, await _cursor(connection) as cursor:
+                if _is_complete(bars) and not await _has_any(cursor, series, bars):
+                    await _copy(cursor, _STRAIGHT, series, bars)
+                    return
+                await _merge(cursor, series, bars)
+        except InvariantViolation as exc:
+            if not _is_taken(exc):
+                raise
+            # Somebody stored some of them since we looked.
+            async with self._database.transaction() as connection, await _cursor(connection) as cursor:
+                await _merge(cursor, series, bars)
 
 
-async def _cursor(connection: AsyncConnection) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+async def _merge(cursor: Cursor, series: Series, bars: Bars) -> None:
+    await cursor.execute("CREATE TEMP TABLE incoming (LIKE market_bars) ON COMMIT DROP")
+    await _copy(cursor, _BESIDE, series, bars)
+    await cursor.execute(_MERGE)
+
+
+async def _copy(cursor: Cursor, statement: LiteralString, series: Series, bars: Bars) -> None:
+    async with cursor.copy(statement) as copy:
+        await copy.write(HEADER)
+        for block in copied(series, bars):
+            await copy.write(block)
+        await copy.write(TRAILER)
+
+
+async def _has_any(cursor: Cursor, series: Series, bars: Bars) -> bool:
+    values = {"symbol": series.symbol, "timeframe": str(series.timeframe)}
+    ends = {"first": bars.time_at(0), "last": bars.time_at(len(bars) - 1)}
+    await cursor.execute(_ANY_BETWEEN, {**values, **ends})
+    found = await cursor.fetchone()
+    return bool(found and found[0])
+
+
+def _is_complete(bars: Bars) -> bool:
+    return all(bool(np.isfinite(bars.column(name)).all()) for name in COLUMNS)
+
+
+def _is_taken(error: InvariantViolation) -> bool:
+    return isinstance(error.__cause__, psycopg.errors.UniqueViolation)
+
+
+async def _cursor(connection: AsyncConnection) -> Cursor:
     """Return the driver's own cursor, in the open transaction, with binary results."""
     raw = (await connection.get_raw_connection()).driver_connection
     return cast("psycopg.AsyncConnection", raw).cursor(binary=True)
