@@ -57,6 +57,9 @@ chaos: setup ## Only the tests that kill processes, in their long form
 	ATF_CHAOS_KILLS=$${ATF_CHAOS_KILLS:-60} ATF_CHAOS_RUNS=$${ATF_CHAOS_RUNS:-2000} $(BIN)/pytest -q tests/chaos
 
 bench: setup ## Measure against baselines of the same run (ONLY=jobs: that one; docs/performance.md)
+	@test -e $(VENV)/.bench || { \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench \
+	  && touch $(VENV)/.bench; } || echo "the peers cannot be installed: ATF is measured without them"
 	$(BIN)/python -m benchmarks.run $(ONLY) $(BENCH_OPTIONS)
 
 clean: ## Remove the virtual environment and caches

@@ -32,12 +32,11 @@ from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 from atf.storage.groups_repository import PostgresGroups
 from atf.storage.partitions import PostgresPartitions
-from atf.storage.run_queue import PostgresRunQueue
 from atf.testing.clocks import FakeMarketClock
 from benchmarks.alert_stages import STAGES, StageWatch, WatchedData, WatchedQueue, WatchedStore
 from benchmarks.alert_workload import TIMEFRAME, Sketch, Timeline, sketches, store_alerts
 from benchmarks.bench import Bench
-from benchmarks.driving import Count, CountingHandler, drain, job_type
+from benchmarks.driving import Count, CountingHandler, drain, job_type, run_queue
 from benchmarks.measure import (
     BenchmarkError,
     Contender,
@@ -222,15 +221,15 @@ class Desk:
         await self.close_a_bar()
         watch = StageWatch()
         count = Count(self.alerts)
-        queue = WatchedQueue(PostgresRunQueue(self.database), count, watch)
         providers = [ReplayBarProvider(PostgresBarStore(self.database))]
         store = WatchedStore(PostgresAlerts(self.database), watch)
+        data = WatchedData(providers, watch)
         patience = timedelta(seconds=30)  # on a slow machine no series is to be put back
-        evaluator = AlertEvaluator(
-            store, PostgresRunQueue(self.database), WatchedData(providers, watch), self.clock, patience=patience
-        )
-        duty = Duty(job_type("alert"), CountingHandler(evaluator, count), is_batch=True)
-        seconds, batches = await drain(self.database, queue, duty, count, batch_size=batch_size)
+        async with run_queue(self.database) as runs:
+            evaluator = AlertEvaluator(store, runs, data, self.clock, patience=patience)
+            duty = Duty(job_type("alert"), CountingHandler(evaluator, count), is_batch=True)
+            queue = WatchedQueue(runs, count, watch)
+            seconds, batches = await drain(self.database, queue, duty, count, batch_size=batch_size)
         own = watch.seconds["compile"] + watch.seconds["evaluate"]
         return {
             "alerts_per_second": self.alerts / seconds,
@@ -248,8 +247,8 @@ class Desk:
         count = Count(self.alerts)
         handler = CountingHandler(PrecomputedHandler(PostgresAlerts(self.database), known), count)
         duty = Duty(job_type("alert"), handler, is_batch=True)
-        queue = PostgresRunQueue(self.database)
-        seconds, batches = await drain(self.database, queue, duty, count, batch_size=batch_size)
+        async with run_queue(self.database) as queue:
+            seconds, batches = await drain(self.database, queue, duty, count, batch_size=batch_size)
         return {
             "alerts_per_second": self.alerts / seconds,
             "triggers": await self.require_done(),

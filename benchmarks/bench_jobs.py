@@ -12,7 +12,7 @@ from atf.jobs.job_types_builtin import builtin_types
 from benchmarks.bench import Bench
 from benchmarks.claim_cost import claim_all
 from benchmarks.measure import Contender, Goal, Rounds, Source, ratio_at_least, value_at_most
-from benchmarks.peers import PEERS, Peer, install, installed_peers
+from benchmarks.peers import Peer, compared_peers, install
 from benchmarks.pick_up import pick_up_by_sql, pick_up_by_worker
 from benchmarks.run_table import RATE, RunTable
 from benchmarks.server import BenchServer
@@ -42,7 +42,7 @@ async def _drain(bench: Bench, server: BenchServer, table: RunTable) -> None:
         "worker": lambda: table.drain_by_worker(count),
         "sql": lambda: table.drain_by_sql(count),
     }
-    peers = installed_peers()
+    peers = compared_peers(bench)
     for name, peer in peers.items():
         await server.execute("postgres", f"CREATE DATABASE {name}")
         await install(server, name, name)
@@ -54,8 +54,6 @@ async def _drain(bench: Bench, server: BenchServer, table: RunTable) -> None:
         bench.report(f"drain_noop_batch_{quantile}", "ms", rounds, ours, baseline=raw)
     for name in peers:
         _compare(bench, f"drain_noop_against_{name}", rounds, "worker", name, ratio_at_least(_PEER_GOALS[name]))
-    for name in set(PEERS) - set(peers):
-        bench.notes.append(f"not compared with {name}: it is not installed (dependency group bench)")
 
 
 def _peer(peer: Peer, server: BenchServer, name: str, count: int) -> Contender:

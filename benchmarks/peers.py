@@ -13,6 +13,7 @@ from typing import Final
 
 import psycopg
 
+from benchmarks.bench import Bench
 from benchmarks.measure import BenchmarkError, Observation
 from benchmarks.server import BenchServer
 
@@ -123,3 +124,12 @@ PEERS: Final[Mapping[str, Peer]] = {"pgqueuer": drain_by_pgqueuer, "procrastinat
 def installed_peers() -> Mapping[str, Peer]:
     """Return the peers whose packages are there."""
     return {name: peer for name, peer in PEERS.items() if all(find_spec(part) for part in _NEEDS[name])}
+
+
+def compared_peers(bench: Bench) -> Mapping[str, Peer]:
+    """Return the peers to measure; note those that cannot be."""
+    peers = installed_peers()
+    for name in PEERS:
+        if name not in peers:
+            bench.notes.append(f"not compared with {name}: it is not installed (dependency group bench)")
+    return peers

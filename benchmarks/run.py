@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import gc
 import importlib.util
 import pstats
 import shutil
@@ -86,7 +87,10 @@ def _run(
     profiler = cProfile.Profile() if given.profile else None
     try:
         bench = Bench(folder, options, probe_in(folder), profiler)
-        asyncio.run(_measure(_load(name, path), bench))
+        benchmark = _load(name, path)
+        gc.collect()
+        gc.freeze()  # as every process of ATF does when it starts
+        asyncio.run(_measure(benchmark, bench))
     except Exception:  # noqa: BLE001 - whatever went wrong, the other benchmarks are still of use
         console.print(f"bench_{name} could not be measured")
         console.print_exception()

@@ -22,8 +22,7 @@ from atf.jobs.worker import Duty
 from atf.settings import Settings
 from atf.storage.database import Database
 from atf.storage.partitions import PostgresPartitions
-from atf.storage.run_queue import PostgresRunQueue
-from benchmarks.driving import Count, CountingQueue, drain, job_type
+from benchmarks.driving import Count, CountingQueue, drain, job_type, run_queue
 from benchmarks.measure import BenchmarkError, Observation, percentiles
 from benchmarks.server import BenchServer
 
@@ -131,13 +130,10 @@ class RunTable:
         """Return runs a second, and milliseconds a batch, of a Worker."""
         await self.refill(count)
         counted = Count(count)
-        queue = PostgresRunQueue(self.database)
         duty = Duty(definition or job_type("report"), NoOpHandler())
-        try:
+        async with run_queue(self.database) as queue:
             counting = CountingQueue(queue, counted)
             seconds, batches = await drain(self.database, counting, duty, counted, batch_size=BATCH)
-        finally:
-            await queue.close()
         await self.require_completed(count)
         return {RATE: count / seconds, **milliseconds(batches)}
 

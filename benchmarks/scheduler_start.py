@@ -7,6 +7,7 @@ begins there; without one it is the wall time.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -91,6 +92,8 @@ def _timer_opener(database: Database) -> Callable[[Callable[[], Awaitable[None]]
 
 def _main(url: str, instant: str | None = None) -> None:
     clock = LiveMarketClock(SystemClock()) if instant is None else MovingClock(datetime.fromisoformat(instant))
+    gc.collect()
+    gc.freeze()  # as every process of ATF does when it starts
     sys.stdout.write(json.dumps(asyncio.run(_start(url, clock))))
 
 

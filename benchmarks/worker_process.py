@@ -6,6 +6,7 @@ It says "ready", begins when it reads a line, and says after each commit how man
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -16,8 +17,7 @@ from typing import Final
 
 from atf.jobs.worker import Duty
 from atf.storage.database import Database
-from atf.storage.run_queue import PostgresRunQueue
-from benchmarks.driving import Count, CountingQueue, job_type, working
+from benchmarks.driving import Count, CountingQueue, job_type, run_queue, working
 from benchmarks.measure import BenchmarkError, Observation
 from benchmarks.run_table import BATCH, RATE, NoOpHandler, RunTable
 
@@ -99,18 +99,21 @@ class _Telling(Count):
 
 async def _main(url: str) -> None:
     database = Database(url)
-    queue = PostgresRunQueue(database)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.readline)
     try:
         duty = Duty(job_type("report"), NoOpHandler())
-        async with working(database, CountingQueue(queue, _Telling(0)), duty, BATCH):
+        async with (
+            run_queue(database) as queue,
+            working(database, CountingQueue(queue, _Telling(0)), duty, BATCH),
+        ):
             await asyncio.to_thread(sys.stdin.read)
     finally:
-        await queue.close()
         await database.close()
 
 
 if __name__ == "__main__":
+    gc.collect()
+    gc.freeze()  # as every process of ATF does when it starts
     asyncio.run(_main(sys.argv[1]))

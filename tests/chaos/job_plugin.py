@@ -36,7 +36,7 @@ _MODULE: Final = """
             gate = job.task_params.get("gate")
             while gate and not (FOLDER / gate).exists():
                 await asyncio.sleep(0.02)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.2)  # so that whoever is killed has some in hand
             return {"attempt": job.attempt, "pid": os.getpid()}
 
     class HeavyNotedHandler:

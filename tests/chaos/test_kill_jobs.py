@@ -36,7 +36,8 @@ class Site(Installation):
 
     def __init__(self, folder: Path) -> None:
         self.plugin = JobPlugin(folder / "plugin")
-        super().__init__({"PYTHONPATH": str(self.plugin.folder), "ATF_WORKER_LEASE_SECONDS": "2"})
+        path = os.pathsep.join([str(self.plugin.folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+        super().__init__({"PYTHONPATH": path, "ATF_WORKER_LEASE_SECONDS": "2"})
         self.services: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:

@@ -47,7 +47,7 @@ class Rows:
 
     async def worker(self, name: str = "worker-1", *, lease: timedelta = timedelta(minutes=1)) -> WorkerId:
         """Register a holder of leases; a negative lease is over already."""
-        await PostgresLeases(self._database).register(Holder(WorkerId(name), "host", 1, ("alert",)), lease)
+        await PostgresLeases(self._database).register(Holder(WorkerId(name), "host", 1, ("alert",), name), lease)
         return WorkerId(name)
 
     async def expire(self, worker_id: WorkerId) -> None:

@@ -309,6 +309,8 @@ def test_dead_letters_are_listed_shown_requeued_and_dropped(atf: CommandLine) ->
     assert "disk full" in atf("dlq", "list").out
     assert atf.json("dlq", "show", 1)["attempts"] == [{"attempt": 3}]
     assert "disk full" in atf("dlq", "show", 1).out
+    assert atf.refused("dlq", "requeue", 1, 9) == "there is no dead letter 9"
+    assert atf.json("dlq", "show", 1)["requeued_at"] is None, "nothing is done of a list with a mistake in it"
     (again,) = atf.json("dlq", "requeue", 1)
     assert (again["job_id"], again["max_attempts"], again["snapshot"]) == (5, 3, {"target": "me"})
     assert "was requeued already" in atf.refused("dlq", "requeue", 1)

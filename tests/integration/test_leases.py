@@ -175,3 +175,16 @@ async def test_a_claim_that_races_with_the_rescuer_leaves_nothing_behind(
     await leases.rescue()
     assert await rows.statuses() == {"PENDING": rounds}
     assert await rows.column("SELECT worker_id FROM workers") == []
+
+
+async def test_a_program_whose_lease_ends_in_peace_is_not_lost_and_one_that_holds_a_run_is(
+    leases: PostgresLeases, queue: PostgresRunQueue, rows: Rows
+) -> None:
+    await rows.pending_runs(1)
+    for name in ("peaceful", "gone"):
+        await leases.register(Holder(WorkerId(name), "host", 1, ("alert",)), MINUTE)
+    await take(queue, WorkerId("gone"), 1)
+    for name in ("peaceful", "gone"):
+        await rows.expire(WorkerId(name))
+    await leases.rescue()
+    assert await rows.column("SELECT worker_id FROM workers_lost") == ["gone"]

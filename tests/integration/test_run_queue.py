@@ -504,7 +504,47 @@ async def test_a_claimed_run_has_the_deadline_of_its_type_or_of_its_own(
     assert await rows.column(f"SELECT {seconds} FROM job_schedule_runs ORDER BY job_id") == [300, 7]
 
 
+@pytest.mark.parametrize("is_batch", [True, False], ids=["batch", "limited"])
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        '{"limits": {"max_runtime_seconds": "soon"}}',
+        '{"limits": {"max_runtime_seconds": -7}}',
+        '{"limits": {"max_runtime_seconds": 1e400}}',
+        '{"limits": {"max_runtime_seconds": 1e-400}}',
+        '{"limits": {"max_runtime_seconds": [7]}}',
+        '{"limits": "none"}',
+        "[1]",
+        "null",
+        '"text"',
+    ],
+)
+async def test_a_snapshot_that_a_person_has_spoilt_fails_no_claim(
+    queue: PostgresRunQueue, rows: Rows, worker: WorkerId, snapshot: str, is_batch: bool
+) -> None:
+    await rows.pending_runs(2, job_type="report", retention_class="other")
+    await rows.change(
+        "UPDATE job_schedule_runs SET job_snapshot = CAST(:s AS jsonb) WHERE job_id = 1", s=snapshot
+    )
+    claimed = await take(queue, worker, 5, "report", is_batch=is_batch)
+    assert {run.job_id for run in claimed} == {1, 2}
+    assert all(isinstance(run.snapshot, dict) for run in claimed)
+    seconds = "round(extract(epoch FROM deadline_at - started_at))::int"
+    assert await rows.column(f"SELECT {seconds} FROM job_schedule_runs ORDER BY job_id") == [300, 300]
+
+
 # --- what becomes of attempts
+
+
+async def test_of_a_long_traceback_the_end_is_kept(queue: PostgresRunQueue, rows: Rows, worker: WorkerId) -> None:
+    await rows.pending_runs(1)
+    runs = await take(queue, worker, 1)
+    error = ValueError("the last word")
+    error.__cause__ = KeyError("x" * 20_000)
+    await queue.fail(worker, [Failure(runs[0], error, is_permanent=True)])
+    traceback = (await the_run(rows)).error_details["traceback"]
+    assert traceback.endswith("ValueError: the last word\n")
+    assert len(traceback) <= 8_000
 
 
 async def test_every_attempt_is_remembered_and_the_exhausted_run_goes_to_the_dead_letters(

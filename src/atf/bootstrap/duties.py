@@ -81,15 +81,21 @@ class Bench:
 
     def duties(self, options: WorkerOptions) -> list[Duty]:
         """Return a duty for each type that the worker is to do. Errors: InvalidInput for an unknown one."""
+        for name in options.concurrency:
+            self._require_done(name, options.types or self.installed.types.names, field="concurrency")
         wanted = self._wanted(options.types)
         return [self._duty(definition, options) for definition in wanted]
 
     def _wanted(self, names: Sequence[str]) -> list[JobTypeDefinition]:
         types = self.installed.types
         for name in names:
-            if name not in types.names:
-                raise InvalidInput(f"'{name}' is not one of {', '.join(types.names)}", field="types")
+            self._require_done(name, types.names, field="types")
         return [one for one in types if not names or one.name in names]
+
+    @staticmethod
+    def _require_done(name: str, names: Sequence[str], *, field: str) -> None:
+        if name not in names:
+            raise InvalidInput(f"'{name}' is not one of {', '.join(names)}", field=field)
 
     def _duty(self, definition: JobTypeDefinition, options: WorkerOptions) -> Duty:
         handler, is_batch = self._handler(definition.name)
@@ -106,14 +112,15 @@ class Bench:
             return NotificationHandler(PostgresOutbox(self.database)), False
         for plugin in self.installed.plugins.found:
             if plugin.definition.name == job_type:
-                return self._plugged_in(plugin.build_handler(self.settings))
+                return self._plugged_in(plugin.build_handler(self.settings)), False
         return MissingHandler(job_type), False
 
-    def _plugged_in(self, handler: Any) -> tuple[RunHandler, bool]:
-        """A heavy handler is known by what it computes, one for batches says so itself."""
+    def _plugged_in(self, handler: Any) -> RunHandler:
+        """A heavy handler is known by what it computes. Batches are for alerts: they need the database."""
         if hasattr(handler, "compute"):
-            return HeavyRunner(handler, self.executor), False
-        return handler, bool(getattr(handler, "is_batch", False))
+            return HeavyRunner(handler, self.executor)
+        found: RunHandler = handler
+        return found
 
     def _alert_evaluator(self) -> AlertEvaluator:
         return AlertEvaluator(

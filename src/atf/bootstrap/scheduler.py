@@ -47,12 +47,13 @@ async def scheduler_process(settings: Settings, progress: Progress) -> AsyncIter
         clock = await build_market_clock(database)
         listener = Listener(database.direct_url, ["atf_schedules"])
         await listener.start()
+        staging = PostgresStaging(database)
         try:
             partition_maker = PartitionMaker(PostgresPartitions(database), clock)
             scheduler = SchedulerService(
                 Tick(_groups(settings, database, is_replay=clock.is_replay), clock, ExchangeCalendars()),
                 clock,
-                [partition_maker, *_chores(settings, database, is_replay=clock.is_replay)],
+                [partition_maker, RetryStager(staging), *_chores(settings, database, is_replay=clock.is_replay)],
                 before_first_tick=partition_maker,
                 open_timer=_timer_opener(database),
                 lock=SessionLock(database.direct_url, TIMER_LOCK),
@@ -75,6 +76,7 @@ async def scheduler_process(settings: Settings, progress: Progress) -> AsyncIter
                 yield service
         finally:
             await listener.stop()
+            await staging.close()
 
 
 def _groups(settings: Settings, database: Database, *, is_replay: bool) -> PostgresGroups:
@@ -97,7 +99,6 @@ def _chores(settings: Settings, database: Database, *, is_replay: bool) -> list[
     )
     return [
         Rescuer(PostgresLeases(database)),
-        RetryStager(PostgresStaging(database)),
         Cleaner(PostgresRetention(database), clock, retention),
         StatisticsRollup(PostgresRollup(database), clock, retention.other_runs),
         DeadLetterPruner(PostgresRetention(database), retention.dead_letters),

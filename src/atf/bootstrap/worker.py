@@ -80,6 +80,7 @@ def _lease(settings: Settings, database: Database, options: WorkerOptions, dutie
 
 
 def _limits(settings: Settings) -> WorkerLimits:
-    """Running runs get most of the time that the process has to stop; the rest is for giving back."""
-    drain = max(settings.shutdown_timeout_seconds * 0.8, settings.shutdown_timeout_seconds - 5)
+    """Running runs get most of the time that the process has to stop; the rest is for giving back, even when the
+    database does not answer and each question to it has to be given up."""
+    drain = max(settings.shutdown_timeout_seconds / 2, settings.shutdown_timeout_seconds - 12)
     return WorkerLimits(batch_size=settings.worker_batch_size, drain=timedelta(seconds=drain))

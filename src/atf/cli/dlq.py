@@ -108,6 +108,7 @@ def requeue(letter_ids: Letters, user: UserOption = "owner", as_json: JsonOption
     """
 
     async def work(client: Client) -> list[RunRecord]:
+        await _require_all(client, letter_ids)
         return [await client.jobs.requeue_dead_letter(client.user_id, number) for number in letter_ids]
 
     runs = with_client(user, work)
@@ -126,8 +127,15 @@ def drop(letter_ids: Letters, user: UserOption = "owner") -> None:
     """
 
     async def work(client: Client) -> None:
+        await _require_all(client, letter_ids)
         for number in letter_ids:
             await client.jobs.drop_dead_letter(client.user_id, number)
 
     with_client(user, work)
     typer.echo(f"dropped: {', '.join(map(str, letter_ids))}")
+
+
+async def _require_all(client: Client, letter_ids: Sequence[int]) -> None:
+    """Refuse a list with a wrong number in it before anything is done. Errors: NotFound."""
+    for number in letter_ids:
+        await client.jobs.get_dead_letter(client.user_id, number)

@@ -12,6 +12,7 @@ from atf.errors import InvalidInput
 
 app = typer.Typer()
 _MOST: Final = 1000
+_LONGEST_NAME: Final = 100
 
 
 @app.callback()
@@ -37,6 +38,8 @@ def start(
     from atf.bootstrap.duties import WorkerOptions
     from atf.bootstrap.worker import worker_process
 
+    if not (0 < len(name) <= _LONGEST_NAME and name.isprintable()):
+        raise InvalidInput(f"must have 1 to {_LONGEST_NAME} printable characters", field="--name")
     by_type, of_all = _concurrency(concurrency)
     chosen = tuple(part.strip() for part in types.split(",")) if types is not None else ()
     options = WorkerOptions(name, chosen, by_type, of_all)

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from atf.errors import TemporaryFailure
 from atf.jobs.handler import BatchHandler
-from atf.jobs.pool import PoolSeams, cancel_all, is_being_cancelled
+from atf.jobs.pool import PoolSeams, cancel_all, error_of, is_being_cancelled
 from atf.jobs.queue import Outcome, PutBack, Wanted
 from atf.jobs.retry import BackOff, pause_before_retry
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Failure, WorkerId
@@ -58,8 +58,12 @@ class BatchPool:
             outcomes = await self._left_over(batch)
         finally:
             self._metrics.busy -= 1
-            self._task = None
+            is_present = self._task is asyncio.current_task()
+            if is_present:
+                self._task = None
         self._metrics.running.observe(time.monotonic() - began)
+        if not is_present:  # it was given up and did not stop; another batch may be at work
+            return
         self._in_hand = {outcome.run.key.id: outcome.run for outcome in outcomes}
         self._metrics.outcomes["handled"] += len(batch.runs) - len(outcomes)
         for outcome in outcomes:
@@ -82,18 +86,17 @@ class BatchPool:
         except TimeoutError as exc:
             told = TimeoutError(f"took longer than {limit:g} s") if timer.expired() else exc
             return self._failed(batch, told)
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a handler's mistake costs its own batch
-            return self._failed(batch, exc)
-        except asyncio.CancelledError as exc:
-            if is_being_cancelled():
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as exc:
+            if isinstance(exc, asyncio.CancelledError) and is_being_cancelled():
                 raise
             return self._failed(batch, exc)
         self._failures = 0
         return []
 
     def _failed(self, batch: ClaimedBatch, error: BaseException) -> list[Outcome]:
-        if not isinstance(error, Exception):
-            error = RuntimeError(f"the handler ended by {type(error).__name__}")
+        error = error_of(error)
         _LOGGER.error("a batch of %d %s runs failed", len(batch.runs), batch.job_type, exc_info=error)
         return [self._failure(run, error) for run in batch.runs]
 
@@ -114,7 +117,7 @@ class BatchPool:
 
     def forget(self, run: ClaimedRun) -> None:
         """Let go of a run that is written down."""
-        if (known := self._in_hand.get(run.key.id)) is not None and known.attempt == run.attempt:
+        if self._in_hand.get(run.key.id) is run:
             del self._in_hand[run.key.id]
 
     def return_waiting(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,8 @@ from atf.lifecycle import Progress
 
 _LOGGER = logging.getLogger(__name__)
 _BACK_OFF: Final = BackOff(timedelta(seconds=0.2), cap=timedelta(seconds=5))
+_LONGEST_GOODBYE_SECONDS: Final = 5.0
+"""A database that does not answer at the end must not keep the process: the rescuer does it for it."""
 
 
 class Waiter(Protocol):
@@ -89,8 +92,11 @@ class ClaimLoop:
         if self._drain is not None:
             await self._drain()
         try:
-            if not self._lease.is_over:
-                await self._held.release_held(await self._lease.acquire())
-        except AtfError as exc:
+            async with asyncio.timeout(_LONGEST_GOODBYE_SECONDS):
+                if not self._lease.is_over:
+                    await self._held.release_held(await self._lease.acquire())
+        except (AtfError, OSError) as exc:
             _LOGGER.warning("what is held could not be handed back, the rescuer will do it: %s", exc)
-        await self._lease.release()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_GOODBYE_SECONDS):
+                await self._lease.release()

@@ -130,9 +130,7 @@ class ClaimsService:
         """
         run = await self._held(run_id, worker_id)
         reported = ReportedFailure(error)
-        first = self._types.get(run.job_type).limits.retry_delay
-        own = (run.snapshot.get("limits") or {}).get("retry_delay_seconds")
-        delay = first if own is None else timedelta(seconds=own)
+        delay = self._types.get(run.job_type).limits.own(run.snapshot).retry_delay
         pause = pause_before_retry(reported, run.attempt, delay, random.random())  # noqa: S311 - no secret
         await self._finish(_holder(worker_id), Failure(run, reported, is_permanent=permanent, retry_in=pause))
 

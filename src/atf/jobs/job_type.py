@@ -16,6 +16,9 @@ from atf.schedules.misfire import MisfirePolicy
 Check = Callable[[str, Mapping[str, Any]], None]
 """Raises InvalidInput, which names the field, unless a target and its task_params can be run together."""
 
+LONGEST_SECONDS: Final = 366 * 86_400
+"""No limit of a run is longer."""
+
 Fill = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """Returns task_params with what the target says and they leave open. Errors: InvalidInput of the target."""
 
@@ -38,16 +41,25 @@ class JobLimits:
     concurrency: int = 10
 
     def own(self, snapshot: Mapping[str, Any]) -> JobLimits:
-        """Return the limits of a run, of which its schedule may have set some."""
-        given: Mapping[str, float] | None = snapshot.get("limits")
-        if not given:
+        """Return the limits of a run, of which its schedule may have set some.
+
+        One that a person has edited into something that is no time counts as not set.
+        """
+        given = snapshot.get("limits")
+        if not isinstance(given, Mapping) or not given:
             return self
-        runtime, delay = given.get("max_runtime_seconds"), given.get("retry_delay_seconds")
+        runtime, delay = _time(given.get("max_runtime_seconds")), _time(given.get("retry_delay_seconds"))
         return replace(
             self,
-            max_runtime=self.max_runtime if runtime is None else timedelta(seconds=runtime),
-            retry_delay=self.retry_delay if delay is None else timedelta(seconds=delay),
+            max_runtime=runtime or self.max_runtime,
+            retry_delay=self.retry_delay if delay is None else delay,
         )
+
+
+def _time(seconds: object) -> timedelta | None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    return timedelta(seconds=seconds) if 0 <= seconds <= LONGEST_SECONDS else None
 
 
 @dataclass(frozen=True, slots=True)

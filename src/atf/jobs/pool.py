@@ -86,3 +86,14 @@ def is_being_cancelled() -> bool:
     """Whether somebody cancels the present task: else a CancelledError comes from what it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def error_of(raised: BaseException) -> Exception:
+    """Return what a handler raised as an error of its run; one that cannot even be put into words is replaced."""
+    if not isinstance(raised, Exception):
+        return RuntimeError(f"the handler ended by {type(raised).__name__}")
+    try:
+        str(raised)
+    except Exception:  # noqa: BLE001 - a plug-in's __str__ must not keep its run from ending
+        return RuntimeError(f"the handler raised {type(raised).__name__}, whose text cannot be read")
+    return raised

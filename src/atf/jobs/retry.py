@@ -37,7 +37,7 @@ def is_permanent(error: BaseException) -> bool:
 def pause_before_retry(error: BaseException, attempt: int, first: timedelta, jitter: float) -> timedelta:
     """Return how long to wait after the ``attempt``-th failure, or what the other side asked for."""
     waits = BackOff(first, cap=max(first, timedelta(minutes=15))).delay(attempt, jitter)
-    asked = error.retry_after_seconds if isinstance(error, TemporaryFailure) else None
-    if asked is None or not asked > 0:
+    asked = getattr(error, "retry_after_seconds", None) if isinstance(error, TemporaryFailure) else None
+    if not isinstance(asked, int | float) or not asked > 0:  # a plug-in may say anything, and NaN is not > 0
         return waits
     return min(LONGEST_PAUSE, max(waits, timedelta(seconds=min(asked, LONGEST_PAUSE.total_seconds()))))

@@ -14,7 +14,7 @@ from atf.errors import PermanentFailure, TemporaryFailure
 from atf.jobs import pool
 from atf.jobs.handler import Job, RunHandler
 from atf.jobs.job_type import JobLimits
-from atf.jobs.pool import PoolSeams, cancel_all, is_being_cancelled
+from atf.jobs.pool import PoolSeams, cancel_all, error_of, is_being_cancelled
 from atf.jobs.queue import Cancelled, Outcome, PutBack, Wanted
 from atf.jobs.retry import is_permanent, pause_before_retry
 from atf.jobs.run import ClaimedRun, Completion, Failure, WorkerId
@@ -23,6 +23,7 @@ from atf.jobs.run_log import ids_of
 _LOGGER = logging.getLogger(__name__)
 _AHEAD_SECONDS: Final = 0.05
 """Short runs are claimed ahead: as many as are done within this time."""
+_LONGEST_AHEAD_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class _Work:
     worker_id: WorkerId
     run: ClaimedRun
     limits: JobLimits
+    accepted_at: float = 0.0
     began: float = 0.0
     timer: asyncio.Timeout | None = None
     told_to_stop_at: float | None = None
@@ -39,10 +41,11 @@ class _Work:
     is_over: bool = False
 
     def stop(self) -> None:
-        """Interrupt the handler where it waits."""
+        """Interrupt the handler where it waits, if it is at work and has not been told already."""
         if self.told_to_stop_at is None and self.timer is not None:
             self.told_to_stop_at = time.monotonic()
-            self.timer.reschedule(0)
+            if not self.timer.expired():
+                self.timer.reschedule(0)
 
 
 class RunPool:
@@ -90,11 +93,22 @@ class RunPool:
         self._metrics.claimed += len(runs)
         for run in runs:
             self._metrics.waiting.observe(run.waited.total_seconds())
-            work = _Work(worker_id, run, self._definition.limits.own(run.snapshot))
+            self._drop_former(run)
+            limits = self._definition.limits.own(run.snapshot)
+            work = _Work(worker_id, run, limits, accepted_at=time.monotonic())
             self._in_hand[run.key.id] = work
             self._waiting.append(work)
         for _ in range(min(len(runs), self._slots - len(self._tasks))):
             self._start_one()
+
+    def _drop_former(self, run: ClaimedRun) -> None:
+        """Whoever gets a run that is in hand already had it taken away meanwhile: the earlier try is void."""
+        if (former := self._in_hand.pop(run.key.id, None)) is None:
+            return
+        if former.is_over:
+            self._unwritten -= 1
+        former.is_over = True
+        former.stop()
 
     def _start_one(self) -> None:
         task = asyncio.create_task(self._do_waiting(), name=f"{self._definition.name}-slot")
@@ -107,6 +121,8 @@ class RunPool:
         try:
             while self._waiting and task in self._tasks:
                 self._tasks[task] = work = self._waiting.popleft()
+                if work.is_over:
+                    continue
                 self._metrics.busy += 1
                 try:
                     outcome = await self._outcome(work)
@@ -129,20 +145,20 @@ class RunPool:
             if not isinstance(result, Mapping):
                 raise PermanentFailure(f"the handler returned {type(result).__name__} instead of an object")
             return Completion(run, result, seconds=time.monotonic() - work.began)
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a handler's mistake costs its own run
-            return self._outcome_of_error(work, exc)
-        except asyncio.CancelledError as exc:
-            if is_being_cancelled():
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as exc:
+            if isinstance(exc, asyncio.CancelledError) and is_being_cancelled():
                 raise
             return self._outcome_of_error(work, exc)
         finally:
+            work.timer = None
             self._measure(time.monotonic() - work.began)
 
     def _outcome_of_error(self, work: _Work, error: BaseException) -> Outcome:
         if work.is_cancelled:
             return Cancelled(work.run)
-        if not isinstance(error, Exception):
-            error = RuntimeError(f"the handler ended by {type(error).__name__}")
+        error = error_of(error)
         if isinstance(error, TimeoutError) and work.timer is not None and work.timer.expired():
             error = TimeoutError(f"took longer than {work.limits.max_runtime.total_seconds():g} s")
         return self._failure(work, error)
@@ -180,13 +196,20 @@ class RunPool:
     def watch(self) -> None:
         """End the runs of handlers that did not stop when they were told to; their slots are made anew."""
         now = time.monotonic()
+        self._return_hoarded(now)
         for task, work in list(self._tasks.items()):
-            if work is None or work.is_over or work.timer is None:
+            if work is None or work.timer is None:
                 continue
             if work.told_to_stop_at is None and work.timer.expired():
                 work.told_to_stop_at = now
             if work.told_to_stop_at is not None and now - work.told_to_stop_at > pool.GRACE_SECONDS:
                 self._give_up(task, work)
+
+    def _return_hoarded(self, now: float) -> None:
+        """Put back what was claimed ahead and does not get its turn: others may have slots for it."""
+        if self._waiting and now - self._waiting[0].accepted_at > _LONGEST_AHEAD_SECONDS:
+            self._seconds_a_run = max(self._seconds_a_run, _AHEAD_SECONDS)  # they are not as short as they were
+            self.return_waiting()
 
     def _give_up(self, task: asyncio.Task[None], work: _Work) -> None:
         _LOGGER.error("Job %s does not stop; its run ends without it", work.run.name)
@@ -199,7 +222,7 @@ class RunPool:
 
     def forget(self, run: ClaimedRun) -> None:
         """Let go of a run that is written down."""
-        if (work := self._in_hand.get(run.key.id)) is not None and work.run.attempt == run.attempt:
+        if (work := self._in_hand.get(run.key.id)) is not None and work.run is run:
             del self._in_hand[run.key.id]
             self._unwritten -= 1
 
@@ -210,11 +233,13 @@ class RunPool:
             self._end(work, PutBack(work.run))
 
     async def abandon(self) -> None:
-        """Stop everything and report nothing."""
+        """Stop everything and report nothing. A handler that does not stop keeps no slot from the next runs."""
+        tasks, self._tasks = self._tasks, {}
+        self._stuck.update(tasks)
         self._waiting.clear()
         self._in_hand.clear()
         self._unwritten = 0
-        for work in self._tasks.values():
+        for work in tasks.values():
             if work is not None:
                 work.is_over = True
-        await cancel_all(self._tasks)
+        await cancel_all(tasks)

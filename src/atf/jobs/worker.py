@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +33,7 @@ from atf.lifecycle import Progress
 
 _LOGGER = logging.getLogger(__name__)
 _WATCH_SECONDS: Final = 1.0
+_COMPARE_SECONDS: Final = 30.0
 _OUTCOME_NAMES: Final[Mapping[type, str]] = {
     Completion: "completed",
     Failure: "failed",
@@ -90,6 +92,7 @@ class Worker:
         self._writer = OutcomeWriter(queue, self._written, jitter=jitter)
         self._pools: Mapping[str, Pool] = {duty.definition.name: self._pool(duty) for duty in duties}
         self._worker_id: WorkerId | None = None
+        self._compared_at = time.monotonic()
         self._loop = ClaimLoop(
             self,
             lease,
@@ -122,6 +125,7 @@ class Worker:
             for name, work in (
                 ("outcome-writer", self._writer.run()),
                 ("run-watch", self._watch()),
+                ("cancel-watch", self._watch_cancelled()),
             )
         ]
         try:
@@ -136,6 +140,7 @@ class Worker:
         if worker_id != self._worker_id:
             await self._abandon()
             self._worker_id = worker_id
+        await self._compare(worker_id)
         wanted = [room for pool in self._pools.values() if (room := pool.wanted) is not None]
         if not wanted:
             return False
@@ -143,6 +148,19 @@ class Worker:
         for job_type, runs in _by_type(claimed).items():
             self._pools[job_type].accept(worker_id, runs)
         return bool(claimed)
+
+    async def _compare(self, worker_id: WorkerId) -> None:
+        """Now and then give back what only the table holds to be this worker's.
+
+        A claim whose connection broke may take effect long after its failure was seen here, and what it took
+        would stay RUNNING as long as the lease lives. Between two claims nothing is on its way.
+        """
+        if time.monotonic() - self._compared_at < _COMPARE_SECONDS:
+            return
+        returned = await self.release_held(worker_id)
+        self._compared_at = time.monotonic()
+        if returned:
+            _LOGGER.warning("%d runs of %s that nobody worked on were given back", returned, worker_id)
 
     def _written(self, outcomes: Sequence[Outcome], held: frozenset[int]) -> None:
         for outcome in outcomes:
@@ -159,7 +177,7 @@ class Worker:
         return await self._queue.hand_back(worker_id, keep=keep)
 
     async def _watch(self) -> None:
-        """Every second: stop what must stop."""
+        """Every second: stop what must stop. It asks nobody, as the database may not answer just then."""
         while True:
             await asyncio.sleep(min(_WATCH_SECONDS, max(0.05, self._lease.seconds_left)))
             if not self._is_busy:
@@ -168,17 +186,19 @@ class Worker:
                 _LOGGER.warning("the lease of %s was not renewed in time: its runs are given up", self._worker_id)
                 await self._abandon()
                 continue
-            await self._stop_cancelled()
             for pool in self._pools.values():
                 pool.watch()
 
-    async def _stop_cancelled(self) -> None:
-        if self._worker_id is None:
-            return
-        with contextlib.suppress(AtfError, OSError):  # asked again a second later
-            asked = await self._queue.cancel_requests(self._worker_id)
-            for pool in self._pools.values() if asked else ():
-                pool.cancel(asked)
+    async def _watch_cancelled(self) -> None:
+        """Every second: ask for runs that somebody wants to be cancelled, and stop them."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if not self._is_busy or self._worker_id is None:
+                continue
+            with contextlib.suppress(AtfError, OSError):  # asked again a second later
+                asked = await self._queue.cancel_requests(self._worker_id)
+                for pool in self._pools.values() if asked else ():
+                    pool.cancel(asked)
 
     @property
     def _is_busy(self) -> bool:

@@ -147,7 +147,7 @@ class Settings(BaseSettings):
         Seconds, Names(variables=("ATF_POLL_INTERVAL", "SCHEDULER_POLL_INTERVAL"))
     ] = Field(default=5, description="how often the scheduler looks for due work if no notification comes")
     max_workers: Annotated[Pool, Names(variables=("SCHEDULER_MAX_WORKERS",), key="max_workers")] = Field(
-        default=10, description="handlers of one worker process that run at the same time, each with its batch"
+        default=10, description="runs of one job type that a worker process does at the same time"
     )
     job_defaults: JobDefaults = JobDefaults()
     alert_timeout_seconds: Annotated[

@@ -124,6 +124,12 @@ def _connect_arguments(limits: DatabaseLimits) -> dict[str, Any]:
     lock = int(limits.lock_timeout.total_seconds() * 1000)
     return {
         "connect_timeout": 10,
+        # A network that swallows everything is noticed in half a minute; the kernel's own time is a quarter of an
+        # hour for what was sent, and two hours for who only listens.
+        "tcp_user_timeout": 30_000,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
         "options": f"-c statement_timeout={statement} -c lock_timeout={lock} -c timezone=UTC",
     }
 

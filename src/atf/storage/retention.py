@@ -40,6 +40,12 @@ _PRUNE_MISFIRES: Final = text(
         SELECT id FROM job_misfires WHERE noticed_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED))
     """
 )
+_PRUNE_LOST_WORKERS: Final = text(
+    """
+    DELETE FROM workers_lost WHERE worker_id = ANY(ARRAY(
+        SELECT worker_id FROM workers_lost WHERE lost_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED))
+    """
+)
 _PRUNE_STATISTICS: Final = text(
     """
     DELETE FROM job_run_statistics WHERE (hour, user_id, job_type, status) IN (
@@ -97,9 +103,10 @@ class PostgresRetention:
         return deleted + await self._in_chunks(_DELETE_FINISHED, before=instant)
 
     async def prune(self, *, misfires_before: datetime, statistics_before: datetime) -> int:
-        """Delete old misfires and statistics; return how many rows."""
+        """Delete old misfires, lost workers (with the misfires' age) and statistics; return how many rows."""
         misfires = await self._in_chunks(_PRUNE_MISFIRES, before=misfires_before)
-        return misfires + await self._in_chunks(_PRUNE_STATISTICS, before=statistics_before)
+        lost = await self._in_chunks(_PRUNE_LOST_WORKERS, before=misfires_before)
+        return misfires + lost + await self._in_chunks(_PRUNE_STATISTICS, before=statistics_before)
 
     async def prune_dead_letters(self, older_than: timedelta, most_of_a_schedule: int) -> int:
         """Delete old dead letters, and of each schedule all but the newest; return how many."""

@@ -18,7 +18,7 @@ from atf.jobs.run import ClaimedRun, RunId, RunKey, RunRecord, RunStatus, Worker
 from atf.jobs.run_request import NewRun, RunUpdate
 from atf.storage.advisory_lock import CLAIM_LOCK
 from atf.storage.partitions import make_missing, partitions_between
-from atf.storage.run_queue import storable_text
+from atf.storage.run_queue import OWN_RUNTIME, snapshot_of, storable_text
 from atf.storage.runs_repository import RECORD, record
 
 _MOST_BEHIND: Final = 90_000
@@ -78,11 +78,10 @@ _KEEP_LEASE: Final = text(
 # The same lock under which the queue counts what runs of a schedule: both must not see the same room.
 _ALONE: Final = text(f"SELECT pg_advisory_xact_lock({CLAIM_LOCK}, hashtext(:job_type))")
 _TAKE: Final = text(
-    """
+    f"""
     UPDATE job_schedule_runs r
     SET status = 'RUNNING', worker_id = :worker_id, started_at = clock_timestamp(), error = NULL,
-        deadline_at = clock_timestamp() + make_interval(secs => COALESCE(
-            CAST(job_snapshot #>> '{limits,max_runtime_seconds}' AS float8), :max_runtime))
+        deadline_at = clock_timestamp() + make_interval(secs => COALESCE({OWN_RUNTIME}, :max_runtime))
     WHERE run_id = :run_id AND status = 'PENDING' AND available_at <= now()
       AND (job_id IS NULL OR job_type = 'alert' OR (
             SELECT count(*) FROM job_schedule_runs b
@@ -228,5 +227,5 @@ def _claimed(row: Row[Any]) -> ClaimedRun:
         user_id=row.user_id,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
-        snapshot=row.job_snapshot or {},
+        snapshot=snapshot_of(row.job_snapshot),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.errors import UnstorableData
+from atf.jobs.job_type import LONGEST_SECONDS
 from atf.jobs.queue import Outcomes, PutBack, Wanted
 from atf.jobs.run import ClaimedRun, Completion, Failure, RunId, RunKey, WorkerId
 from atf.storage.advisory_lock import CLAIM_LOCK
@@ -25,12 +26,21 @@ from atf.storage.pinned_connection import PinnedConnection
 
 _LIVE: Final = """
     live AS (SELECT 1 FROM workers WHERE worker_id = %(worker_id)s AND lease_expires_at > now() FOR KEY SHARE)"""
-_TAKE: Final = """
+OWN_RUNTIME: Final = f"""
+    CASE WHEN jsonb_typeof(job_snapshot #> '{{limits,max_runtime_seconds}}') = 'number'
+         THEN CASE WHEN CAST(job_snapshot #>> '{{limits,max_runtime_seconds}}' AS numeric) >= 0.000001
+                    AND CAST(job_snapshot #>> '{{limits,max_runtime_seconds}}' AS numeric) <= {LONGEST_SECONDS}
+                   THEN CAST(job_snapshot #>> '{{limits,max_runtime_seconds}}' AS float8) END END"""
+"""SQL: the time limit of a run's own in seconds, NULL without one.
+
+One that a person has edited into nonsense must not fail the claim, and with it the runs beside it.
+"""
+_TAKE: Final = f"""
     UPDATE job_schedule_runs
     SET status = 'RUNNING', worker_id = %(worker_id)s, started_at = clock_timestamp(), error = NULL,
+        error_details = NULL,
         deadline_at = clock_timestamp() + make_interval(secs => COALESCE(
-            CAST(job_snapshot #>> '{limits,max_runtime_seconds}' AS float8),
-            CAST(CAST(%(runtimes)s AS jsonb) ->> job_type AS float8)))"""
+            {OWN_RUNTIME}, CAST(CAST(%(runtimes)s AS jsonb) ->> job_type AS float8)))"""
 _TAKEN: Final = """
     RETURNING retention_class, scheduled_for, id, run_id, job_type, job_id, user_id, attempt, max_attempts,
               job_snapshot, started_at - GREATEST(available_at, enqueued_at) AS waited, sort_key"""
@@ -153,7 +163,8 @@ _FAIL: Final = text(
             finished_at = CASE WHEN k.ends OR r.attempt >= r.max_attempts THEN clock_timestamp() END,
             started_at = CASE WHEN k.ends OR r.attempt >= r.max_attempts OR r.cancel_requested
                               THEN r.started_at END,
-            available_at = now() + k.delay,
+            available_at = CASE WHEN k.ends OR r.attempt >= r.max_attempts OR r.cancel_requested
+                                THEN r.available_at ELSE now() + k.delay END,
             sort_key = CASE WHEN k.delay > interval '0' THEN NULL ELSE job_sort_key(now(), r.priority, 0) END,
             error = k.error, error_details = CAST(k.details AS jsonb),
             attempts = {ENDED_ATTEMPT.format(outcome="'failed'", error="CAST(k.details AS jsonb)")}
@@ -176,12 +187,14 @@ _CANCEL: Final = text(
     RETURNING r.id
     """
 )
+_HANDED_BACK: Final = "CASE WHEN r.cancel_requested THEN 'cancelled' ELSE 'handed_back' END"
 _HAND_BACK: Final = text(
     f"""
     UPDATE job_schedule_runs r
     SET status = CASE WHEN r.cancel_requested THEN 'CANCELLED' ELSE 'PENDING' END,
-        attempt = r.attempt + 1, max_attempts = r.max_attempts + 1,
-        attempts = {ENDED_ATTEMPT.format(outcome="'handed_back'", error="NULL")},
+        attempt = CASE WHEN r.cancel_requested THEN r.attempt ELSE r.attempt + 1 END,
+        max_attempts = CASE WHEN r.cancel_requested THEN r.max_attempts ELSE r.max_attempts + 1 END,
+        attempts = {ENDED_ATTEMPT.format(outcome=_HANDED_BACK, error="NULL")},
         {_REQUEUED.format(delay="interval '0'")}
     WHERE r.status = 'RUNNING' AND r.worker_id = :worker_id AND r.id <> ALL(CAST(:keep AS bigint[]))
     """
@@ -361,9 +374,14 @@ def _claimed(row: tuple[Any, ...]) -> ClaimedRun:
         user_id,
         attempt,
         max_attempts,
-        snapshot or {},
+        snapshot_of(snapshot),
         waited,
     )
+
+
+def snapshot_of(stored: object) -> Mapping[str, Any]:
+    """Return a run's snapshot; what is no object says nothing, and the type's check refuses the run alone."""
+    return stored if isinstance(stored, dict) else {}
 
 
 def _result(completion: Completion) -> str:
@@ -382,6 +400,7 @@ def _dumped(document: Any) -> str | None:
 
 _MOST_FRAMES: Final = 20
 _LONGEST_TRACEBACK: Final = 8_000
+_LONGEST_TEXT: Final = 10_000
 
 
 def _error_text(error: Exception) -> str:
@@ -395,7 +414,7 @@ def _error_details(error: Exception) -> str:
     details = {
         "type": _kind(error),
         "message": storable_text(_message(error)),
-        "traceback": storable_text(lines)[-_LONGEST_TRACEBACK:],
+        "traceback": storable_text(lines[-_LONGEST_TRACEBACK:]),
     }
     return json.dumps(details)
 
@@ -411,4 +430,4 @@ def _message(error: Exception) -> str:
 
 def storable_text(text_: str) -> str:
     """Drop what PostgreSQL cannot hold: an error's own text must never keep it from being recorded."""
-    return text_.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:10_000]
+    return text_[:_LONGEST_TEXT].replace("\0", "").encode("utf-8", "replace").decode("utf-8")

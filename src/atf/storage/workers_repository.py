@@ -30,6 +30,7 @@ _RENEW: Final = text(
 )
 _REMOVE: Final = text("DELETE FROM workers WHERE worker_id = :worker_id")
 
+# Who has no name is no service but a program that claims by itself, whose lease may end in peace.
 # A claim locks its worker's row FOR KEY SHARE, so a worker that is claiming at this moment is skipped here.
 _FORGET_DEAD: Final = text(
     """
@@ -38,10 +39,13 @@ _FORGET_DEAD: Final = text(
             SELECT worker_id FROM workers WHERE lease_expires_at <= now() FOR UPDATE SKIP LOCKED))
         RETURNING worker_id, name, host, pid, types, started_at)
     INSERT INTO workers_lost (worker_id, name, host, pid, types, started_at)
-    SELECT worker_id, name, host, pid, types, started_at FROM dead ON CONFLICT DO NOTHING
+    SELECT worker_id, name, host, pid, types, started_at FROM dead d
+    WHERE name <> '' OR EXISTS (
+        SELECT FROM job_schedule_runs r WHERE r.status = 'RUNNING' AND r.worker_id = d.worker_id)
+    ON CONFLICT DO NOTHING
     """
 )
-_LOST: Final = "'WorkerLost: ' || COALESCE(r.worker_id, 'the worker') || ' died in attempt ' || r.attempt"
+_LOST: Final = "COALESCE(r.worker_id, 'the worker') || ' died in attempt ' || r.attempt"
 _RESCUE_RUNS: Final = text(
     f"""
     WITH orphans AS (
@@ -59,7 +63,7 @@ _RESCUE_RUNS: Final = text(
             finished_at = CASE WHEN o.becomes <> 'PENDING' THEN clock_timestamp() END,
             started_at = CASE WHEN o.becomes <> 'PENDING' THEN r.started_at END,
             deadline_at = NULL,
-            error = {_LOST},
+            error = 'WorkerLost: ' || {_LOST},
             error_details = jsonb_build_object('type', 'WorkerLost', 'message', {_LOST}),
             attempts = {
         ENDED_ATTEMPT.format(

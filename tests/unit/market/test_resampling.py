@@ -45,8 +45,8 @@ def one_by_one(rows: Iterable[Row], timeframe: Timeframe) -> list[Row]:
 
 
 def _merged(group: list[Row]) -> tuple[float, float, float, float, float]:
-    known = [[value for row in group if not isnan(value := row[column])] for column in range(1, 6)]
-    opens, highs, lows, closes, volumes = known
+    columns: list[tuple[float, ...]] = list(zip(*(row[1:] for row in group), strict=True))
+    opens, highs, lows, closes, volumes = ([one for one in column if not isnan(one)] for column in columns)
     return (
         opens[0] if opens else nan,
         max(highs, default=nan),
@@ -58,8 +58,9 @@ def _merged(group: list[Row]) -> tuple[float, float, float, float, float]:
 
 def require_equal(found: Bars, expected: list[Row]) -> None:
     assert [row[0] for row in rows_of(found)] == [row[0] for row in expected]
-    for i, name in enumerate(COLUMNS, start=1):
-        np.testing.assert_allclose(found.column(name), [row[i] for row in expected], rtol=1e-12, err_msg=name)
+    columns = np.array([row[1:] for row in expected], dtype=np.float64).reshape(len(expected), len(COLUMNS))
+    for i, name in enumerate(COLUMNS):
+        np.testing.assert_allclose(found.column(name), columns[:, i], rtol=1e-12, err_msg=name)
 
 
 values = st.one_of(st.just(nan), st.floats(1, 1000))
