@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,3 +149,11 @@ def test_names_and_aliases_are_all_different() -> None:
     known = [one for found in INDICATORS for one in (found.name, *found.aliases)]
     assert len(known) == len(set(known))
     assert not {"price", "open", "high", "low", "close", "volume"} & set(known)
+
+
+def test_every_indicator_has_its_row_in_the_docs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text("utf-8").splitlines()
+    for one in INDICATORS:
+        params = ", ".join(f"{known.name} {known.default}" for known in one.parameters) or "none"
+        row = f"| {one.name} | {params} | {', '.join(one.outputs)} |"
+        assert row.replace(".0,", ",").replace(".0 |", " |") in page, row
