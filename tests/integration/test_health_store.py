@@ -13,6 +13,8 @@ from atf.health.heartbeat_manager import Heartbeat
 from atf.health.service_registry import ServiceInstance
 from atf.health.statistics import DatabaseProbe
 from atf.health.status import HealthStatus
+from atf.jobs.lease import Holder
+from atf.jobs.run import WorkerId
 from atf.storage.database import Database
 from atf.storage.health_repository import PostgresHeartbeats
 from atf.storage.partitions import PostgresPartitions
@@ -187,7 +189,20 @@ async def test_trouble_is_counted(database: Database, rows: Rows) -> None:
         "VALUES (gen_random_uuid(), 'report', now(), 'exhausted', 3, 3, NULL), "
         "(gen_random_uuid(), 'report', now(), 'exhausted', 3, 3, now())"
     )
+    await rows.pending_runs(2)
     await rows.worker("gone", lease=timedelta(seconds=-1))
+    await rows.change("UPDATE job_schedule_runs SET status = 'RUNNING', worker_id = 'gone'")
     await PostgresLeases(database).rescue()
     trouble = (await PostgresStatistics(database).statistics()).trouble
-    assert (trouble.misfires, trouble.dead_letters, trouble.lost_workers) == (0, 1, 1)
+    assert (trouble.misfires, trouble.dead_letters) == (0, 1)
+    assert (trouble.lost_workers, trouble.rescued_runs) == (1, 2)
+
+
+async def test_slots_of_living_workers_are_added_up(database: Database, rows: Rows) -> None:
+    leases = PostgresLeases(database)
+    for name, slots in (("a", {"report": 3}), ("b", {"report": 4, "alert": 1})):
+        await leases.register(Holder(WorkerId(name), "host", 1, tuple(slots), name, slots), timedelta(minutes=1))
+    await leases.register(Holder(WorkerId("dead"), "host", 1, (), "dead", {"report": 50}), timedelta(seconds=-1))
+    statistics = await PostgresStatistics(database).statistics()
+    assert {name: found.slots for name, found in statistics.queue.items()} == {"report": 7, "alert": 1}
+    assert statistics.workers == 2

@@ -9,12 +9,16 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class QueueOfType:
-    """The runs of one job type. Units: seconds since the oldest one that waits might have begun; 0 if none."""
+    """The runs of one job type. Units: seconds since the oldest one that waits might have begun; 0 if none.
+
+    ``slots``: how many the living workers do at the same time.
+    """
 
     waiting: int = 0
     delayed: int = 0
     running: int = 0
     oldest_seconds: float = 0.0
+    slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Trouble:
     missed_runs: int = 0
     dead_letters: int = 0
     lost_workers: int = 0
+    rescued_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Statistics:
     """Schedules, the queue, and what ended in the last 24 hours.
 
     Units: durations in seconds; 0 if nothing ended. ``is_estimated``: there was so much that it was sampled.
+    ``avg_wait``: from the instant a run might have begun to the instant it was claimed.
     """
 
     total_schedules: int
@@ -41,6 +47,7 @@ class Statistics:
     failed_24h: int
     avg_duration: float
     max_duration: float
+    avg_wait: float = 0.0
     common_errors: Sequence[tuple[str, int]] = ()
     is_estimated: bool = False
     trouble: Trouble = Trouble()

@@ -6,6 +6,7 @@ read from the partitions of the last 24 hours, and from a sample of their blocks
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -48,7 +49,14 @@ _TROUBLE: Final = text(
     SELECT (SELECT count(*) FROM job_misfires WHERE noticed_at > :since) AS misfires,
            (SELECT COALESCE(sum("count"), 0)::bigint FROM job_misfires WHERE noticed_at > :since) AS missed_runs,
            (SELECT count(*) FROM job_dead_letters WHERE requeued_at IS NULL) AS dead_letters,
-           (SELECT count(*) FROM workers_lost WHERE lost_at > :since) AS lost_workers
+           (SELECT count(*) FROM workers_lost WHERE lost_at > :since) AS lost_workers,
+           (SELECT COALESCE(sum(runs), 0)::bigint FROM workers_lost WHERE lost_at > :since) AS rescued_runs
+    """
+)
+_SLOTS: Final = text(
+    """
+    SELECT slot.key AS job_type, sum(slot.value::int)::bigint AS slots
+    FROM workers w, jsonb_each_text(w.slots) AS slot WHERE w.lease_expires_at > now() GROUP BY slot.key
     """
 )
 _WORKERS: Final = text("SELECT count(*) FROM workers WHERE lease_expires_at > now() AND slots <> '{}'")
@@ -91,6 +99,8 @@ class PostgresStatistics:
         async with self._database.transaction() as connection:
             schedules = (await connection.execute(_SCHEDULES)).one()
             queue = {row[0]: QueueOfType(*row[1:]) for row in await connection.execute(_QUEUE)}
+            for job_type, slots in await connection.execute(_SLOTS):
+                queue[job_type] = replace(queue.get(job_type, QueueOfType()), slots=slots)
             trouble = (await connection.execute(_TROUBLE, {"since": since})).one()
             workers = (await connection.execute(_WORKERS)).scalar_one()
             failed = (await connection.execute(_FAILED, {"since": since})).all()
@@ -104,6 +114,7 @@ class PostgresStatistics:
             failed_24h=sum(int(row.runs) for row in failed),
             avg_duration=float(completed.average or 0),
             max_duration=float(completed.longest or 0),
+            avg_wait=float(completed.waited or 0),
             common_errors=[_error(row) for row in failed[:_MOST_ERRORS]],
             is_estimated=percent < 100,
             trouble=Trouble(**trouble._mapping),
@@ -147,7 +158,8 @@ def _completed(is_replay: bool, percent: float) -> TextClause:
         f"""
         SELECT count(*) AS runs,
                extract(epoch FROM avg(finished_at - started_at))::float8 AS average,
-               extract(epoch FROM max(finished_at - started_at))::float8 AS longest
+               extract(epoch FROM max(finished_at - started_at))::float8 AS longest,
+               extract(epoch FROM avg(started_at - GREATEST(available_at, enqueued_at)))::float8 AS waited
         FROM job_schedule_runs {sample} WHERE status = 'COMPLETED' AND {where}
         """
     )

@@ -77,7 +77,11 @@ _RESCUE_RUNS: Final = text(
         FROM orphans o
         WHERE r.retention_class = o.retention_class AND r.scheduled_for = o.scheduled_for AND r.id = o.id
         RETURNING r.*, 'worker_lost' AS reason),
-    buried AS ({BURIED})
+    buried AS ({BURIED}),
+    counted AS (
+        UPDATE workers_lost l SET runs = l.runs + e.runs
+        FROM (SELECT attempts -> -1 ->> 'worker_id' AS worker_id, count(*) AS runs FROM ended GROUP BY 1) e
+        WHERE l.worker_id = e.worker_id)
     SELECT status, retention_class FROM ended
     """
 )

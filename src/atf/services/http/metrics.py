@@ -58,6 +58,7 @@ def _queue_families(statistics: Statistics) -> Iterator[Metric]:
     pending = GaugeMetricFamily("atf_pending_runs", "Runs that wait", labels=["type"])
     delayed = GaugeMetricFamily("atf_delayed_runs", "Those of them that wait for their time", labels=["type"])
     running = GaugeMetricFamily("atf_running_runs", "Runs that workers hold", labels=["type"])
+    slots = GaugeMetricFamily("atf_slots", "Runs that all workers do at the same time, at most", labels=["type"])
     oldest = GaugeMetricFamily(
         "atf_oldest_pending_seconds", "How long the oldest one that may begin waits", labels=["type"]
     )
@@ -66,13 +67,16 @@ def _queue_families(statistics: Statistics) -> Iterator[Metric]:
         pending.add_metric([job_type], found.waiting + found.delayed)
         delayed.add_metric([job_type], found.delayed)
         running.add_metric([job_type], found.running)
+        slots.add_metric([job_type], found.slots)
         oldest.add_metric([job_type], found.oldest_seconds)
-    yield from (pending, delayed, running, oldest)
+    yield from (pending, delayed, running, slots, oldest)
     trouble = statistics.trouble
     yield _gauge("atf_misfires_24h", "Gaps in which schedules did not run, last 24 hours", trouble.misfires)
     yield _gauge("atf_missed_runs_24h", "Instants in those gaps", trouble.missed_runs)
     yield _gauge("atf_dead_letters", "Runs that failed for good and were not requeued", trouble.dead_letters)
     yield _gauge("atf_lost_workers_24h", "Workers whose lease ran out, last 24 hours", trouble.lost_workers)
+    yield _gauge("atf_rescued_runs_24h", "Runs taken from them and given to others", trouble.rescued_runs)
+    yield _gauge("atf_wait_seconds_24h", "Mean time from being due to being claimed", statistics.avg_wait)
     yield _gauge("atf_workers", "Workers that hold a lease", statistics.workers)
     yield _gauge("atf_enabled_schedules", "Schedules that are not paused", statistics.enabled_schedules)
     yield _gauge("atf_failed_runs_24h", "Runs that failed in the last 24 hours", statistics.failed_24h)

@@ -39,6 +39,7 @@ def stats_payload(statistics: Statistics) -> Mapping[str, Any]:
             "success_rate": round(statistics.success_rate, 6),
             "avg_duration": round(statistics.avg_duration, 6),
             "max_duration": round(statistics.max_duration, 6),
+            "avg_wait": round(statistics.avg_wait, 6),
             "is_estimated": statistics.is_estimated,
         },
         "error_stats": {
@@ -48,12 +49,14 @@ def stats_payload(statistics: Statistics) -> Mapping[str, Any]:
             "misfires_24h": statistics.trouble.misfires,
             "missed_runs_24h": statistics.trouble.missed_runs,
             "lost_workers_24h": statistics.trouble.lost_workers,
+            "rescued_runs_24h": statistics.trouble.rescued_runs,
         },
         "queue": {
             job_type: {
                 "waiting": found.waiting,
                 "delayed": found.delayed,
                 "running": found.running,
+                "slots": found.slots,
                 "oldest_seconds": round(found.oldest_seconds, 3),
             }
             for job_type, found in statistics.queue.items()

@@ -157,6 +157,7 @@ workers_lost = Table(
     Column("types", ARRAY(Text), nullable=False),
     instant("started_at"),
     instant("lost_at", default_now=True),
+    Column("runs", Integer, nullable=False, server_default="0"),  # that were rescued from it
 )
 
 # Runs that ended without success for good, each with the errors of all its attempts.

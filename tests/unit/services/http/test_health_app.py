@@ -19,13 +19,14 @@ NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 NUMBERS = Statistics(
     total_schedules=25,
     enabled_schedules=20,
-    queue={"alert": QueueOfType(1, 1, 5, 2.5), "report": QueueOfType(waiting=1)},
+    queue={"alert": QueueOfType(1, 1, 5, 2.5, 8), "report": QueueOfType(waiting=1)},
     completed_24h=199,
     failed_24h=1,
     avg_duration=2.3,
     max_duration=45.2,
     common_errors=[("Timeout", 2), ("DataUnavailable", 1)],
-    trouble=Trouble(misfires=3, missed_runs=40, dead_letters=6, lost_workers=1),
+    trouble=Trouble(misfires=3, missed_runs=40, dead_letters=6, lost_workers=1, rescued_runs=9),
+    avg_wait=0.25,
     workers=2,
 )
 NO_DATABASE = DatabaseUnavailable("the database does not answer: refused")
@@ -129,6 +130,7 @@ async def test_stats_have_the_missions_shape(scheduler: httpx.AsyncClient) -> No
             "success_rate": 0.995,
             "avg_duration": 2.3,
             "max_duration": 45.2,
+            "avg_wait": 0.25,
             "is_estimated": False,
         },
         "error_stats": {
@@ -138,10 +140,11 @@ async def test_stats_have_the_missions_shape(scheduler: httpx.AsyncClient) -> No
             "misfires_24h": 3,
             "missed_runs_24h": 40,
             "lost_workers_24h": 1,
+            "rescued_runs_24h": 9,
         },
         "queue": {
-            "alert": {"waiting": 1, "delayed": 1, "running": 5, "oldest_seconds": 2.5},
-            "report": {"waiting": 1, "delayed": 0, "running": 0, "oldest_seconds": 0.0},
+            "alert": {"waiting": 1, "delayed": 1, "running": 5, "slots": 8, "oldest_seconds": 2.5},
+            "report": {"waiting": 1, "delayed": 0, "running": 0, "slots": 0, "oldest_seconds": 0.0},
         },
         "workers": 2,
     }
@@ -290,6 +293,9 @@ async def test_metrics_of_the_queue_name_every_type(scheduler: httpx.AsyncClient
         "atf_missed_runs_24h 40.0",
         "atf_dead_letters 6.0",
         "atf_lost_workers_24h 1.0",
+        "atf_rescued_runs_24h 9.0",
+        "atf_wait_seconds_24h 0.25",
+        'atf_slots{type="alert"} 8.0',
         "atf_workers 2.0",
     ):
         assert line in told

@@ -66,6 +66,7 @@ CREATE TABLE workers_lost (
   types TEXT[] NOT NULL,
   started_at TIMESTAMP WITH TIME ZONE NOT NULL,
   lost_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  runs INTEGER DEFAULT '0' NOT NULL,
   CONSTRAINT workers_lost_pkey PRIMARY KEY (worker_id)
 );
 
