@@ -12,7 +12,6 @@ from sqlalchemy import text
 from atf.errors import DatabaseUnavailable
 from atf.jobs.chores.cleaner import Cleaner
 from atf.jobs.chores.dead_letter_pruner import DeadLetterPruner
-from atf.jobs.chores.rescuer import Rescued
 from atf.jobs.chores.retry_stager import RetryStager
 from atf.jobs.chores.statistics_rollup import StatisticsRollup
 from atf.storage.database import Database
@@ -275,9 +274,9 @@ async def test_a_rescue_remembers_the_attempt_buries_the_exhausted_and_cancels_t
     await a_run(rows, 2, NOON, "RUNNING", worker="w", attempt=3)
     await a_run(rows, 3, NOON, "RUNNING", worker="w", cancel=True)
     rescued = await asyncio.gather(*(PostgresLeases(database).rescue() for _ in range(3)))
-    assert max(rescued, key=lambda one: one.runs_failed) == Rescued(
-        runs_requeued=1, runs_failed=1, runs_cancelled=1
-    )
+    # Who of the three got which run is chance.
+    shares = [(one.runs_requeued, one.runs_failed, one.runs_cancelled) for one in rescued]
+    assert tuple(map(sum, zip(*shares, strict=True))) == (1, 1, 1)
     runs = await rows.all("SELECT * FROM job_schedule_runs ORDER BY job_id")
     assert [(run.status, run.attempt, run.worker_id) for run in runs] == [
         ("PENDING", 2, None), ("FAILED", 3, None), ("CANCELLED", 1, None)
