@@ -17,9 +17,10 @@ COLUMNS = """
 CONSTRAINTS = """
     SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
     WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'"""
-INDEXES = (
-    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
-)
+# An index of a partition follows from its parent's; its name depends on the order in which those were made.
+INDEXES = """
+    SELECT indexname, indexdef FROM pg_indexes JOIN pg_class c ON c.oid = to_regclass(indexname)
+    WHERE schemaname = 'public' AND tablename <> 'alembic_version' AND NOT c.relispartition"""
 TRIGGERS = """
     SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"""
 FUNCTIONS = "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
