@@ -84,8 +84,8 @@ async def a_scheduler(
         await listener.stop()
 
 
-async def newest_run(rows: Rows) -> datetime | None:
-    found: datetime | None = await rows.value("SELECT max(scheduled_for) FROM job_schedule_runs")
+async def newest_run(rows: Rows) -> datetime:
+    found: datetime = await rows.value("SELECT max(scheduled_for) FROM job_schedule_runs")
     return found
 
 
@@ -106,16 +106,18 @@ async def test_a_new_schedule_runs_at_its_next_second(
     database: Database, jobs: JobsService, rows: Rows, eventually: Eventually
 ) -> None:
     async with a_scheduler(database, eventually, poll=LONG):
-        await jobs.create_schedule(OWNER, a_schedule())
+        made = await jobs.create_schedule(OWNER, a_schedule())
         await until_a_run(rows, eventually)
+        assert await newest_run(rows) >= made.created_at
 
 
 async def test_a_new_schedule_is_noticed_at_the_poll_if_the_notification_is_lost(
     database: Database, jobs: JobsService, rows: Rows, eventually: Eventually
 ) -> None:
     async with a_scheduler(database, eventually, poll=SHORT, channel="nobody_speaks_here"):
-        await jobs.create_schedule(OWNER, a_schedule())
+        made = await jobs.create_schedule(OWNER, a_schedule())
         await until_a_run(rows, eventually)
+        assert await newest_run(rows) >= made.created_at
 
 
 @pytest.mark.parametrize("how", ["paused", "deleted"])
@@ -142,7 +144,7 @@ async def test_a_resumed_schedule_runs_again_at_its_next_second(
     made = await jobs.create_schedule(OWNER, a_schedule())
     await jobs.pause_schedule(OWNER, made.id)
     async with a_scheduler(database, eventually, poll=LONG):
-        assert await newest_run(rows) is None
+        assert await rows.column("SELECT 1 FROM job_schedule_runs") == []
         await jobs.resume_schedule(OWNER, made.id)
         await until_a_run(rows, eventually)
 

@@ -81,7 +81,7 @@ async def executor() -> AsyncIterator[ProcessExecutor]:
     await asyncio.to_thread(executor.shutdown, cancel_futures=True)
 
 
-async def report_runs(rows: Rows, count: int = 1, **snapshot: Any) -> None:
+async def report_runs(rows: Rows, count: int = 1) -> None:
     await rows.pending_runs(count, job_type="report", retention_class="other")
 
 
@@ -202,6 +202,7 @@ async def test_cancelling_a_heavy_run_kills_its_process(
         await rows.change("UPDATE job_schedule_runs SET cancel_requested = true")
         await eventually(lambda: all_are(rows, "CANCELLED", 1))
         await eventually(is_gone)
+    assert await rows.statuses() == {"CANCELLED": 1}
 
 
 async def test_end_of_a_worker_hands_back_what_does_not_end_in_time(

@@ -69,7 +69,7 @@ def _executor(settings: Settings) -> HeavyExecutor:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Workbench:
     """What handlers are made of."""
 
     settings: Settings

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from atf.bootstrap.database import open_database
-from atf.bootstrap.duties import Bench, WorkerOptions, open_executor
+from atf.bootstrap.duties import Workbench, WorkerOptions, open_executor
 from atf.bootstrap.health import MainService, with_health
 from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_market_clock
@@ -38,7 +38,7 @@ async def worker_process(
         queue = PostgresRunQueue(database, user_limit=settings.user_running_runs_limit)
         clock = await build_market_clock(database)
         installed = build_job_types(settings)
-        duties = Bench(settings, database, queue, clock, executor, installed).duties(options)
+        duties = Workbench(settings, database, queue, clock, executor, installed).duties(options)
         listener = Listener(database.direct_url, ["atf_runs"])
         await listener.start()
         metrics = RunMetrics()

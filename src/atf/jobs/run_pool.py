@@ -65,7 +65,7 @@ class RunPool:
         self._waiting: deque[_Work] = deque()
         self._in_hand: dict[int, _Work] = {}
         self._tasks: dict[asyncio.Task[None], _Work | None] = {}
-        self._stuck: set[asyncio.Task[None]] = set()
+        self._stuck: set[asyncio.Task[None]] = set()  # only so that the loop does not lose them
         self._unwritten = 0
         self._seconds_a_run = _AHEAD_SECONDS
 

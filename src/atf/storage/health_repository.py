@@ -12,7 +12,7 @@ from atf.health.heartbeat_manager import Heartbeat
 from atf.health.service_registry import ReportedHealth
 from atf.health.status import HealthStatus, reported_status
 from atf.storage.database import Database
-from atf.storage.run_queue import storable_text
+from atf.storage.stored_text import storable_text
 
 _SAVE: Final = text(
     """

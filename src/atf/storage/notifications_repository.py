@@ -13,7 +13,7 @@ from atf.jobs.run import WorkerId
 from atf.notifications.background_service import Settled
 from atf.notifications.message import Delivery, DeliveryRecord, DeliveryStatus, OutgoingMessage, Priority
 from atf.storage.database import Database
-from atf.storage.run_queue import storable_text
+from atf.storage.stored_text import storable_text
 
 _ADD: Final = text(
     """

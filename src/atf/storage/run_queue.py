@@ -8,7 +8,6 @@ dead entries (measured at half the speed).
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -23,6 +22,7 @@ from atf.jobs.run import ClaimedRun, Completion, Failure, RunId, RunKey, WorkerI
 from atf.storage.advisory_lock import CLAIM_LOCK
 from atf.storage.database import Database
 from atf.storage.pinned_connection import PinnedConnection
+from atf.storage.stored_text import error_details, error_text
 
 _LIVE: Final = """
     live AS (SELECT 1 FROM workers WHERE worker_id = %(worker_id)s AND lease_expires_at > now() FOR KEY SHARE)"""
@@ -309,8 +309,8 @@ async def _fail(connection: AsyncConnection, worker_id: WorkerId, failures: Sequ
     values = {
         **_keys(worker_id, runs),
         "ends": [failure.is_permanent for failure in failures],
-        "errors": [_error_text(failure.error) for failure in failures],
-        "details": [_error_details(failure.error) for failure in failures],
+        "errors": [error_text(failure.error) for failure in failures],
+        "details": [error_details(failure.error) for failure in failures],
         "delays": [failure.retry_in for failure in failures],
     }
     failed = frozenset((await connection.execute(_FAIL, values)).scalars())
@@ -325,6 +325,7 @@ async def _put_back(
         return frozenset()
     values = {**_keys(worker_id, [one.run for one in put_back]), "delays": [one.delay for one in put_back]}
     returned = frozenset((await connection.execute(_PUT_BACK, values)).scalars())
+    await tell_replay(connection, [one.run for one in put_back])  # one that was to be cancelled has ended
     if any(not one.delay for one in put_back):
         await connection.execute(_WAKE_WORKERS)
     return returned
@@ -396,38 +397,3 @@ def _result(completion: Completion) -> str:
 
 def _dumped(document: Any) -> str | None:
     return None if document is None else json.dumps(document)
-
-
-_MOST_FRAMES: Final = 20
-_LONGEST_TRACEBACK: Final = 8_000
-_LONGEST_TEXT: Final = 10_000
-
-
-def _error_text(error: Exception) -> str:
-    return storable_text(f"{_kind(error)}: {_message(error)}")
-
-
-def _error_details(error: Exception) -> str:
-    """Return type, message and the end of the traceback; an error that came from a child brings its own."""
-    told = getattr(error, "remote_traceback", None)
-    lines = told or "".join(traceback.format_exception(error, limit=-_MOST_FRAMES))
-    details = {
-        "type": _kind(error),
-        "message": storable_text(_message(error)),
-        "traceback": storable_text(lines[-_LONGEST_TRACEBACK:]),
-    }
-    return json.dumps(details)
-
-
-def _kind(error: Exception) -> str:
-    return getattr(error, "remote_type", None) or type(error).__name__
-
-
-def _message(error: Exception) -> str:
-    told = getattr(error, "remote_message", None)
-    return str(error) if told is None else told
-
-
-def storable_text(text_: str) -> str:
-    """Drop what PostgreSQL cannot hold: an error's own text must never keep it from being recorded."""
-    return text_[:_LONGEST_TEXT].replace("\0", "").encode("utf-8", "replace").decode("utf-8")

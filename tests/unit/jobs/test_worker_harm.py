@@ -267,6 +267,7 @@ async def test_lost_lease_stops_the_runs_though_the_database_does_not_answer() -
         leases.renews = False
         async with asyncio.timeout(1.6):  # before the next round, which comes after three seconds
             await until(lambda: handler.present == 0)
+    assert queue.finished == []
 
 
 # --- the table and the worker disagree
@@ -280,6 +281,7 @@ async def test_what_only_the_table_holds_to_be_in_hand_is_given_back(monkeypatch
         await handler.began.wait()
         shop.waiter.wake()
         await until(lambda: {1} in queue.handed_back)
+        assert handler.present == 1, "what is at work stays at work"
 
 
 async def test_run_that_was_taken_away_and_claimed_again_is_done_once_and_by_the_later_try() -> None:

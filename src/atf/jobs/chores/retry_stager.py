@@ -16,7 +16,7 @@ class StagingStore(Protocol):
 
 
 class RetryStager:
-    """A chore, done every second; an idle worker may do the same at any time."""
+    """A chore, done every second."""
 
     name = "retry_stager"
     cron = "* * * * * *"
