@@ -11,12 +11,19 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
+from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
+from atf.adapters.providers.replay import ReplayBarProvider
 from atf.alerts.evaluator import AlertCommit, AlertStore
 from atf.alerts.outcome import StoredAlert
 from atf.jobs.queue import RunQueue, Wanted
 from atf.jobs.run import ClaimedRun, WorkerId
 from atf.market.bars import Series
-from atf.market.data_manager import BarProvider, DataManager, FetchedBars
+from atf.market.chains import Chains
+from atf.market.data_manager import DataManager
+from atf.market.due_bars import DueBars
+from atf.market.fetched_bars import FetchedBars
+from atf.market.provider_lane import ProviderLane
+from atf.storage.bars_repository import PostgresBarStore
 from benchmarks.driving import Count, CountingQueue
 
 STAGES: Final = ("claim", "load", "compile", "bars", "evaluate", "commit", "other")
@@ -77,15 +84,15 @@ class WatchedStore:
 class WatchedData(DataManager):
     """A data manager whose fetches are booked; what went before was compiling."""
 
-    def __init__(self, providers: Sequence[BarProvider], watch: StageWatch) -> None:
-        super().__init__(providers)
+    def __init__(self, store: PostgresBarStore, watch: StageWatch) -> None:
+        super().__init__(Chains([ProviderLane(ReplayBarProvider(store))]), store, DueBars(ExchangeCalendars()))
         self._watch = watch
 
-    async def closed_bars(
+    async def closed_bars_of(
         self, wanted: Mapping[Series, int], *, until: datetime, within: timedelta | None = None
     ) -> FetchedBars:
         """Fetch, and book it."""
         self._watch.ended("compile")
-        fetched = await super().closed_bars(wanted, until=until, within=within)
+        fetched = await super().closed_bars_of(wanted, until=until, within=within)
         self._watch.ended("bars")
         return fetched

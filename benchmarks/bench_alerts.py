@@ -14,7 +14,6 @@ from typing import Final
 import psycopg
 import talib
 
-from atf.adapters.providers.replay import ReplayBarProvider
 from atf.alerts.alert import Alert, parse_alert
 from atf.alerts.evaluation import Evaluation, evaluate_new_bars
 from atf.alerts.evaluator import AlertEvaluator
@@ -221,9 +220,8 @@ class Desk:
         await self.close_a_bar()
         watch = StageWatch()
         count = Count(self.alerts)
-        providers = [ReplayBarProvider(PostgresBarStore(self.database))]
         store = WatchedStore(PostgresAlerts(self.database), watch)
-        data = WatchedData(providers, watch)
+        data = WatchedData(PostgresBarStore(self.database), watch)
         patience = timedelta(seconds=30)  # on a slow machine no series is to be put back
         async with run_queue(self.database) as runs:
             evaluator = AlertEvaluator(store, runs, data, self.clock, patience=patience)

@@ -5,6 +5,7 @@ To add a provider: write a factory that makes it hold ``HELD`` and register it i
 
 import csv
 import gzip
+import json
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,13 +15,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from atf.adapters.providers.binance_stream import BinanceBarStream
+from atf.adapters.providers.ccxt_exchange import CcxtBarProvider
 from atf.adapters.providers.files import FilesBarProvider
 from atf.adapters.providers.replay import ReplayBarProvider
+from atf.adapters.providers.simulated import SimulatedBarProvider
+from atf.adapters.providers.streamed import StreamedBarProvider
+from atf.adapters.providers.yahoo import YahooBarProvider
 from atf.errors import NotFound
 from atf.market.bars import COLUMNS, Bars, Series, Timeframe
-from atf.market.data_manager import BarProvider
+from atf.market.provider import BarProvider
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
+from atf.testing.clocks import FakeClock
+
+# yfinance uses what pandas calls outdated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:yfinance")
 
 HOURLY = Series("BTC/USDT", Timeframe.H1)
 DAILY = Series("AAPL", Timeframe.D1)
@@ -93,6 +103,29 @@ async def parquet_files(request: pytest.FixtureRequest) -> AsyncIterator[BarProv
 
 
 @asynccontextmanager
+async def json_files(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    folder = folder_of(request)
+    for series, bars in HELD.items():
+        names, *rows = texts(bars)
+        items = [dict(zip(names, [row[0], *(each or None for each in row[1:])], strict=True)) for row in rows]
+        place(folder, series, ".json").write_text(json.dumps(items))
+    yield FilesBarProvider(folder)
+
+
+@asynccontextmanager
+async def files_of_many_symbols(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    """Each timeframe in one file, beside another symbol's bars of the same times."""
+    folder = folder_of(request)
+    for series, bars in HELD.items():
+        names, *rows = texts(bars)
+        with (folder / f"{series.timeframe}.csv").open("w", newline="") as file:
+            csv.writer(file).writerow(["symbol", *names])
+            for row in rows:
+                csv.writer(file).writerows([[series.symbol, *row], ["OTHER", row[0], 1, 1, 1, 1, 1]])
+    yield FilesBarProvider(folder)
+
+
+@asynccontextmanager
 async def replayed_bars(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
     database = Database(request.getfixturevalue("database_url"))
     store = PostgresBarStore(database)
@@ -102,12 +135,83 @@ async def replayed_bars(request: pytest.FixtureRequest) -> AsyncIterator[BarProv
     await database.close()
 
 
+class OfAnExchange:
+    """An exchange trades pairs alone: what the suite calls AAPL is AAPL/USDT there, and only its days."""
+
+    def __init__(self, provider: BarProvider) -> None:
+        self._provider = provider
+        self.name = provider.name
+        self.traits = provider.traits
+
+    async def closed_bars(
+        self, series: Series, until: datetime, count: int, since: datetime | None = None
+    ) -> Bars:
+        return await self._provider.closed_bars(EXCHANGE_NAMES.get(series, series), until, count, since)
+
+    async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
+        series = Series(symbol, timeframe)
+        return await self._provider.knows(EXCHANGE_NAMES.get(series, series).symbol, timeframe)
+
+    async def symbols(self) -> list[str]:
+        return [symbol.replace("AAPL/USDT", "AAPL") for symbol in await self._provider.symbols()]
+
+
+EXCHANGE_NAMES = {DAILY: Series("AAPL/USDT", Timeframe.D1)}
+
+
+@asynccontextmanager
+async def by_rest(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    pytest.importorskip("ccxt")
+    from atf.testing.exchange import local_exchange
+
+    async with local_exchange(FIRST + timedelta(days=30)) as exchange:
+        for series, bars in HELD.items():
+            exchange.hold(EXCHANGE_NAMES.get(series, series), bars)
+        made = CcxtBarProvider("binance", base_url=exchange.url, client_settings={"rateLimit": 1})
+        yield OfAnExchange(made)
+        await made.aclose()
+
+
+@asynccontextmanager
+async def by_stream(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    pytest.importorskip("ccxt")
+    pytest.importorskip("websockets")
+    from atf.testing.exchange import local_exchange
+
+    async with local_exchange(FIRST + timedelta(days=30)) as exchange:
+        for series, bars in HELD.items():
+            exchange.hold(EXCHANGE_NAMES.get(series, series), bars)
+        asked = CcxtBarProvider("binance", base_url=exchange.url, client_settings={"rateLimit": 1})
+        made = StreamedBarProvider(asked, BinanceBarStream(exchange.stream_url))
+        yield OfAnExchange(made)
+        await made.aclose()
+
+
+@asynccontextmanager
+async def by_yahoo(request: pytest.FixtureRequest) -> AsyncIterator[BarProvider]:
+    pytest.importorskip("yfinance")
+    from atf.testing.yahoo import local_yahoo
+    from atf.testing.yahoo_payloads import STOCK, SymbolFacts
+
+    now = FIRST + timedelta(days=30)
+    with local_yahoo(now) as yahoo:
+        yahoo.hold(STOCK, "1d", HELD[DAILY])
+        yahoo.hold(SymbolFacts("BTC-USDT"), "1h", HELD[HOURLY])
+        yield YahooBarProvider(clock=FakeClock(now))
+
+
 FACTORIES: dict[str, Factory] = {
     "files-csv": csv_files,
     "files-csv.gz": gzip_files,
     "files-parquet": parquet_files,
+    "files-json": json_files,
+    "files-of-many-symbols": files_of_many_symbols,
     "replay": replayed_bars,
+    "binance": by_rest,
+    "binance-stream": by_stream,
+    "yahoo": by_yahoo,
 }
+CANNOT_LIST = {"yahoo"}
 
 
 @pytest.fixture(params=list(FACTORIES))
@@ -181,9 +285,57 @@ async def test_knows_what_it_has(provider: BarProvider) -> None:
 
 
 async def test_symbols_name_what_it_has(provider: BarProvider) -> None:
-    symbols = await provider.symbols()
-    assert {symbol.replace("_", "/") for symbol in symbols} == {"AAPL", "BTC/USDT"}
+    expected = set() if provider.name in CANNOT_LIST else {"AAPL", "BTC/USDT"}
+    assert set(await provider.symbols()) - {"OTHER"} == expected
 
 
 async def test_it_has_a_name(provider: BarProvider) -> None:
     assert provider.name
+
+
+async def test_since_leaves_out_what_opens_before_it(provider: BarProvider) -> None:
+    since = HELD[HOURLY].time_at(20)
+    assert same(await provider.closed_bars(HOURLY, NEVER_AGAIN, 99, since=since), HELD[HOURLY][20:])
+    later = since + timedelta(microseconds=1)
+    assert same(await provider.closed_bars(HOURLY, NEVER_AGAIN, 99, since=later), HELD[HOURLY][21:])
+    assert same(await provider.closed_bars(HOURLY, NEVER_AGAIN, 2, since=since), HELD[HOURLY].last(2))
+    assert same(await provider.closed_bars(HOURLY, close_of(HOURLY, 21), 99, since=since), HELD[HOURLY][20:22])
+
+
+async def test_since_after_the_history_gives_no_bars(provider: BarProvider) -> None:
+    assert (
+        len(await provider.closed_bars(DAILY, FIRST + timedelta(days=20), 5, since=FIRST + timedelta(days=9)))
+        == 0
+    )
+
+
+# --- what holds for a provider that makes its bars up ---
+
+MADE_UP = SimulatedBarProvider(seed=3)
+NOW = datetime(2024, 6, 5, 14, 37, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("timeframe", list(Timeframe))
+async def test_made_up_bars_keep_the_same_promises(timeframe: Timeframe) -> None:
+    series = Series("BTC/USDT", timeframe)
+    bars = await MADE_UP.closed_bars(series, NOW, 40)
+    assert len(bars) == 40
+    assert (np.diff(bars.open_time) > 0).all()
+    closes_at = bars.time_at(-1) + timeframe.length
+    assert closes_at <= NOW
+    assert same(await MADE_UP.closed_bars(series, closes_at, 3), bars.last(3))
+    before = await MADE_UP.closed_bars(series, closes_at - timedelta(microseconds=1), 3)
+    assert before.time_at(-1) == bars.time_at(-2)
+    since = bars.time_at(30)
+    assert same(await MADE_UP.closed_bars(series, NOW, 99, since=since), bars[30:])
+    assert len(await MADE_UP.closed_bars(series, NOW, 99, since=NOW)) == 0
+    assert len(await MADE_UP.closed_bars(series, datetime(1990, 1, 1, tzinfo=UTC), 5)) == 0
+
+
+async def test_what_cannot_be_a_symbol_is_not_made_up() -> None:
+    assert await MADE_UP.knows("BTC/USDT", Timeframe.H1)
+    assert not await MADE_UP.knows("../AAPL", Timeframe.D1)
+    with pytest.raises(NotFound, match=r"\.\./AAPL"):
+        await MADE_UP.closed_bars(Series("../AAPL", Timeframe.D1), NOW, 5)
+    assert await MADE_UP.symbols()
+    assert MADE_UP.name

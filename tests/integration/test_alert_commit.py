@@ -20,7 +20,10 @@ from atf.errors import DatabaseUnavailable, InvalidInput, NotFound
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import ClaimedBatch, Completion, JobType, WorkerId
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.chains import Chains
 from atf.market.data_manager import DataManager
+from atf.market.due_bars import DueBars
+from atf.market.provider_lane import ProviderLane
 from atf.schedules.tick import Tick
 from atf.storage.alerts_repository import PostgresAlertCommit, PostgresAlerts
 from atf.storage.bars_repository import PostgresBarStore
@@ -28,6 +31,7 @@ from atf.storage.database import Database
 from atf.storage.groups_repository import PostgresGroups
 from atf.storage.run_queue import PostgresRunQueue
 from atf.storage.schedules_repository import PostgresJobsRepository
+from atf.testing.market import OneCalendar
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rows
@@ -117,7 +121,9 @@ async def desk(database: Database, rows: Rows, market_clock: FakeMarketClock) ->
     bars = Bars.from_rows([(BEGIN + n * DAY, close, close, close, close, 1.0) for n, close in enumerate(CLOSES)])
     await PostgresBarStore(database).store(Series("T", Timeframe.D1), bars)
     jobs = JobsService(PostgresJobsRepository(database), market_clock)
-    data = DataManager([ReplayBarProvider(PostgresBarStore(database))], patience=timedelta(seconds=20))
+    store = PostgresBarStore(database)
+    chains = Chains([ProviderLane(ReplayBarProvider(store))])
+    data = DataManager(chains, store, DueBars(OneCalendar()), patience=timedelta(seconds=20))
     service = AlertsService(PostgresAlerts(database), jobs, data, market_clock)
     queue = PostgresRunQueue(database)
     yield Desk(database, rows, market_clock, await rows.worker(), service, data, queue)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
 
-from atf.errors import ConfigurationError, InvariantViolation
+from atf.bootstrap.market import build_market_clock
+from atf.errors import ConfigurationError, InvalidInput, InvariantViolation
+from atf.jobs.job_type import JobTypes, as_given
+from atf.jobs.job_types_builtin import builtin_types
+from atf.jobs.jobs_service import JobsService
+from atf.jobs.run import JobType
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.market_clock import PacedMarketClock, ReplayMarketClock
+from atf.schedules.schedule import ScheduleCreate
+from atf.schedules.tick import Tick
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
+from atf.storage.groups_repository import PostgresGroups
 from atf.storage.market_clock_repository import _STEP, PostgresMarketClock
+from atf.storage.schedules_repository import PostgresJobsRepository
+from atf.testing.clocks import FakeClock
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Eventually, Rows
@@ -151,3 +163,103 @@ async def test_a_step_does_not_read_all_the_bars_that_are_to_come(
     assert "Seq Scan on market_bars" not in plan
     assert "Bitmap" not in plan
     assert (await clock.position()).now_at == CLOSES[0]
+
+
+# --- at a speed of its own ---
+
+
+@pytest.fixture
+async def paced(database: Database) -> PostgresMarketClock:
+    """A replay of three days at an hour a second."""
+    made = PostgresMarketClock(database)
+    await made.begin(Timeframe.H1, FRIDAY, speed=3600)
+    await made.run_until(FRIDAY + 3 * DAY)
+    return made
+
+
+async def started_at(clock: PostgresMarketClock) -> datetime:
+    pace = (await clock.position()).pace
+    assert pace is not None
+    return pace.started_at
+
+
+async def at_wall(store: PostgresMarketClock, wall: datetime) -> datetime:
+    """Market time as a process sees it whose wall clock stands there."""
+    pace = (await store.position()).pace
+    assert pace is not None
+    return await PacedMarketClock(store, FakeClock(wall), pace).now()
+
+
+async def test_a_row_with_a_speed_makes_a_clock_that_moves_by_itself(
+    paced: PostgresMarketClock, database: Database
+) -> None:
+    clock = await build_market_clock(database)
+    assert isinstance(clock, PacedMarketClock)
+    assert clock.is_replay
+    begun = await started_at(paced)
+    seen = [await at_wall(paced, begun + timedelta(seconds=seconds)) for seconds in (0, 1, 71, 72, 9999)]
+    assert seen == [FRIDAY + timedelta(hours=hours) for hours in (0, 1, 71, 72, 72)]
+
+
+async def test_a_row_without_a_speed_still_moves_in_steps(clock: PostgresMarketClock, database: Database) -> None:
+    assert isinstance(await build_market_clock(database), ReplayMarketClock)
+    assert (await clock.position()).pace is None
+
+
+async def test_a_replay_with_a_speed_makes_no_steps(paced: PostgresMarketClock) -> None:
+    before = await paced.position()
+    assert not await paced.step()
+    assert await paced.position() == before
+
+
+async def test_its_time_begins_when_it_may_run_and_not_while_it_is_prepared(
+    database: Database, rows: Rows
+) -> None:
+    store = PostgresMarketClock(database)
+    await store.begin(Timeframe.H1, FRIDAY, speed=60)
+    await rows.change("UPDATE market_clock SET started_at = now() - interval '1 hour'")
+    assert await at_wall(store, datetime.now(UTC)) == FRIDAY
+    await store.run_until(FRIDAY + DAY)
+    assert await at_wall(store, await started_at(store) + timedelta(minutes=1)) == FRIDAY + timedelta(hours=1)
+    assert await started_at(store) > datetime.now(UTC) - timedelta(minutes=30)
+
+
+async def test_it_goes_on_from_its_old_end_and_a_running_one_is_not_disturbed(
+    paced: PostgresMarketClock, rows: Rows
+) -> None:
+    begun = await started_at(paced)
+    await paced.run_until(FRIDAY + 4 * DAY)
+    assert await started_at(paced) == begun
+    await rows.change("UPDATE market_clock SET started_at = now() - interval '1 day'")
+    await paced.run_until(FRIDAY + 9 * DAY)
+    moved = await rows.value("SELECT now() - started_at FROM market_clock")
+    assert timedelta(seconds=96) <= moved < timedelta(minutes=30), "four days of it took 96 seconds"
+
+
+async def test_a_schedule_is_due_at_the_pace_of_the_replay(
+    paced: PostgresMarketClock, database: Database, rows: Rows
+) -> None:
+    begun = await started_at(paced)
+    pace = (await paced.position()).pace
+    assert pace is not None
+    wall = FakeClock(begun + timedelta(seconds=1, milliseconds=500))
+    clock = PacedMarketClock(paced, wall, pace)
+    await rows.partitions(FRIDAY)
+    unchecked = JobTypes([replace(one, check=lambda *_: None, fill=as_given) for one in builtin_types()])
+    jobs = JobsService(PostgresJobsRepository(database), clock, types=unchecked)
+    hourly = ScheduleCreate(name="hourly", job_type=JobType.REPORT, target="all", cron="0 * * * *")
+    await jobs.create_schedule(1, hourly)
+    tick = Tick(PostgresGroups(database, is_replay=True), clock)
+    assert await tick.rings_at() == begun + timedelta(seconds=2)
+    assert await tick.fire_due() == 0
+    wall.at = begun + timedelta(seconds=2)
+    assert await tick.fire_due() == 1
+    assert await tick.rings_at() == begun + timedelta(seconds=3)
+    run = (await rows.all("SELECT scheduled_for, retention_class FROM job_schedule_runs"))[0]
+    assert (run.scheduled_for, run.retention_class) == (FRIDAY + timedelta(hours=2), "replay")
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])
+async def test_a_speed_is_a_number_above_zero(database: Database, speed: float) -> None:
+    with pytest.raises(InvalidInput, match="speed must be a number above 0"):
+        await PostgresMarketClock(database).begin(Timeframe.D1, FRIDAY, speed=speed)

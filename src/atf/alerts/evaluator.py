@@ -112,7 +112,10 @@ class AlertEvaluator:
         began = time.monotonic()
         now = await self._clock.now()
         work = await self._load(batch, now)
-        fetched = await self._data.closed_bars(_wanted(work.alerts, now), until=now, within=self._patience)
+        wanted = _wanted(work.alerts, now)
+        fetched = await self._data.closed_bars_of(wanted, until=now, within=self._patience)
+        for sentence in fetched.stale.values():
+            _LOGGER.warning("%s", sentence)
         work.fail_series(fetched.unknown)
         work.set_aside(fetched.late)
         outcomes = await self._evaluate(work, fetched.ready, now)

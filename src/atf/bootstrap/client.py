@@ -13,8 +13,7 @@ from atf.alerts.alerts_service import AlertsService
 from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
-from atf.bootstrap.market import build_data_manager, build_market_clock
-from atf.errors import NotFound, TemporaryFailure
+from atf.bootstrap.market import build_market_clock, open_data_manager
 from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.jobs_service import JobsService
@@ -58,12 +57,8 @@ class Client:
         """
         service = IndicatorService()
         count = service.lookback(request) + last - 1
-        fetched = await self.data.closed_bars({series: count}, until=await self.clock.now())
-        if series in fetched.unknown:
-            raise NotFound(fetched.unknown[series])
-        if series not in fetched.ready:
-            raise TemporaryFailure(f"the bars of {series} did not come in time")
-        bars = fetched.ready[series]
+        until = await self.clock.now()
+        bars = await self.data.closed_bars(series.symbol, series.timeframe, until, count)
         first = max(0, len(bars) - last)
         values = service.values(bars, request, first)
         times = [bars.time_at(index) for index in range(first, len(bars))]
@@ -77,9 +72,9 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
         user_id = await PostgresUsers(database).id_of(user)
         clock = await build_market_clock(database)
         jobs = build_jobs(settings, database, clock)
-        data = build_data_manager(database, settings)
-        alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
-        yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database), data)
+        async with open_data_manager(database, settings, clock) as data:
+            alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
+            yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database), data)
 
 
 def build_jobs(settings: Settings, database: Database, clock: MarketClock) -> JobsService:

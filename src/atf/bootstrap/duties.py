@@ -12,8 +12,8 @@ from typing import Any
 from atf.adapters.processes.executor import ProcessExecutor
 from atf.adapters.processes.limits import RunLimits
 from atf.alerts.evaluator import AlertEvaluator
+from atf.bootstrap.data_jobs import build_data_processing
 from atf.bootstrap.job_types import InstalledJobTypes
-from atf.bootstrap.market import build_data_manager
 from atf.errors import InvalidInput
 from atf.jobs.child_run import HeavyExecutor
 from atf.jobs.handler import RunHandler
@@ -22,6 +22,7 @@ from atf.jobs.job_type import JobTypeDefinition
 from atf.jobs.missing_handler import MissingHandler
 from atf.jobs.run import JobType
 from atf.jobs.worker import Duty
+from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
 from atf.notifications.notification_job import NotificationHandler
 from atf.settings import Settings
@@ -30,7 +31,7 @@ from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.run_queue import PostgresRunQueue
 
-BUILT_IN_HANDLERS = frozenset({JobType.ALERT, JobType.NOTIFICATION})
+BUILT_IN_HANDLERS = frozenset({JobType.ALERT, JobType.NOTIFICATION, JobType.DATA_PROCESSING})
 """The built-in types that something does; the others end with a sentence until their rooms are there."""
 
 
@@ -76,6 +77,7 @@ class Workbench:
     database: Database
     queue: PostgresRunQueue
     clock: MarketClock
+    data: DataManager
     executor: HeavyExecutor
     installed: InstalledJobTypes
 
@@ -108,6 +110,8 @@ class Workbench:
     def _handler(self, job_type: str) -> tuple[Any, bool]:
         if job_type == JobType.ALERT:
             return self._alert_evaluator(), True
+        if job_type == JobType.DATA_PROCESSING:
+            return build_data_processing(self.settings, self.database, self.clock), False
         if job_type == JobType.NOTIFICATION:
             return NotificationHandler(PostgresOutbox(self.database)), False
         for plugin in self.installed.plugins.found:
@@ -126,7 +130,7 @@ class Workbench:
         return AlertEvaluator(
             PostgresAlerts(self.database),
             self.queue,
-            build_data_manager(self.database, self.settings),
+            self.data,
             self.clock,
             patience=timedelta(seconds=self.settings.bars_patience_seconds),
         )

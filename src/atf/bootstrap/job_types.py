@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from atf.alerts.alert import parse_alert
+from atf.data_jobs.request import check_request
 from atf.errors import InvalidAlertRule
 from atf.jobs.job_type import JobLimits, JobTypes
 from atf.jobs.job_types_builtin import DEFAULT_LIMITS, builtin_types
@@ -28,7 +29,7 @@ class InstalledJobTypes:
 
 def build_job_types(settings: Settings) -> InstalledJobTypes:
     """Return what can be run here; a plug-in that does not work is logged and left out."""
-    builtin = builtin_types(check_alert_job, _limits(settings))
+    builtin = builtin_types(check_alert_job, _limits(settings), data_check=check_request)
     plugins = load_plugins([one.name for one in builtin])
     return InstalledJobTypes(JobTypes([*builtin, *plugins.definitions]), plugins)
 

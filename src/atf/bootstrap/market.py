@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from typing import Final
 
-from atf.adapters.providers.files import FilesBarProvider
+from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.adapters.providers.replay import ReplayBarProvider
+from atf.bootstrap.providers import build_chains, calendar_overrides
 from atf.clock import SystemClock
-from atf.market.data_manager import BarProvider, DataManager
-from atf.market.market_clock import LiveMarketClock, MarketClock, ReplayMarketClock
+from atf.market.chains import Chains
+from atf.market.data_manager import DataManager
+from atf.market.due_bars import DueBars
+from atf.market.market_clock import LiveMarketClock, MarketClock, PacedMarketClock, ReplayMarketClock
+from atf.market.provider_lane import ProviderLane
+from atf.market.remote_bars import CacheLimits
 from atf.settings import Settings
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 from atf.storage.market_clock_repository import PostgresMarketClock
 
+_BAR_BYTES: Final = 48
+
 
 async def build_market_clock(database: Database) -> MarketClock:
     """Return the replay's time if this database has one, else the wall's."""
     store = PostgresMarketClock(database)
-    if await store.find() is None:
+    position = await store.find()
+    if position is None:
         return LiveMarketClock(SystemClock())
+    if position.pace is not None:
+        return PacedMarketClock(store, SystemClock(), position.pace)
     return ReplayMarketClock(store, SystemClock())
 
 
-def build_data_manager(database: Database, settings: Settings) -> DataManager:
-    """Return the bars of the database first, then those of files."""
-    providers: list[BarProvider] = [
-        ReplayBarProvider(PostgresBarStore(database)),
-        FilesBarProvider(settings.data_files_folder),
-    ]
-    return DataManager(providers, patience=timedelta(seconds=settings.bars_patience_seconds))
+@asynccontextmanager
+async def open_data_manager(
+    database: Database, settings: Settings, clock: MarketClock, more: Iterable[str] = ()
+) -> AsyncIterator[DataManager]:
+    """Open the bars of this installation; a replay has only what is stored.
+
+    ``more`` names providers that are wanted besides those of the settings.
+    """
+    store = PostgresBarStore(database)
+    async with AsyncExitStack() as stack:
+        if clock.is_replay:
+            chains = Chains([ProviderLane(ReplayBarProvider(store))])
+        else:
+            chains = await build_chains(settings, stack, more)
+        manager = DataManager(
+            chains,
+            store,
+            DueBars(ExchangeCalendars(), calendar_overrides(settings)),
+            patience=timedelta(seconds=settings.bars_patience_seconds),
+            cache=CacheLimits(
+                timedelta(seconds=settings.data_cache_ttl_seconds), settings.data_cache_mib * 2**20 // _BAR_BYTES
+            ),
+        )
+        stack.push_async_callback(manager.close)
+        yield manager

@@ -23,6 +23,7 @@ from atf.jobs.chores.partition_maker import PartitionMaker
 from atf.jobs.chores.rescuer import Rescuer
 from atf.jobs.chores.retry_stager import RetryStager
 from atf.jobs.chores.statistics_rollup import StatisticsRollup
+from atf.jobs.chores.step_pruner import StepPruner
 from atf.lifecycle import Progress, Service
 from atf.schedules.tick import Tick
 from atf.services.scheduler.service import SchedulerService
@@ -35,6 +36,7 @@ from atf.storage.listener import Listener, require_notifications
 from atf.storage.partitions import PostgresPartitions
 from atf.storage.retention import PostgresRetention
 from atf.storage.rollup_repository import PostgresRollup
+from atf.storage.run_steps_repository import PostgresRunSteps
 from atf.storage.staging import PostgresStaging
 from atf.storage.workers_repository import PostgresLeases
 
@@ -102,6 +104,7 @@ def _chores(settings: Settings, database: Database, *, is_replay: bool) -> list[
         Cleaner(PostgresRetention(database), clock, retention),
         StatisticsRollup(PostgresRollup(database), clock, retention.other_runs),
         DeadLetterPruner(PostgresRetention(database), retention.dead_letters),
+        StepPruner(PostgresRunSteps(database)),
         *([] if is_replay else [watch]),  # a replay's administrator watches it live
     ]
 

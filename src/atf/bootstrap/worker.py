@@ -12,11 +12,13 @@ from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import Workbench, WorkerOptions, open_executor
 from atf.bootstrap.health import MainService, with_health
 from atf.bootstrap.job_types import build_job_types
-from atf.bootstrap.market import build_market_clock
+from atf.bootstrap.market import build_market_clock, open_data_manager
 from atf.jobs.lease import Lease
 from atf.jobs.run_metrics import RunMetrics
 from atf.jobs.worker import Duty, Worker, WorkerLimits
 from atf.lifecycle import Progress, Service
+from atf.market.data_manager import DataManager
+from atf.market.market_clock import MarketClock
 from atf.services.worker.service import WorkerService
 from atf.settings import Settings
 from atf.storage.database import Database
@@ -33,38 +35,62 @@ async def worker_process(
     options = options or WorkerOptions()
     threads = ThreadPoolExecutor(settings.executors.default.max_workers, thread_name_prefix="handler")
     asyncio.get_running_loop().set_default_executor(threads)
-    async with open_database(settings) as database, open_executor(settings) as executor:
-        await require_notifications(database.direct_url)
-        queue = PostgresRunQueue(database, user_limit=settings.user_running_runs_limit)
-        clock = await build_market_clock(database)
+    async with (
+        open_database(settings) as database,
+        open_executor(settings) as executor,
+        _market(settings, database) as (clock, data),
+        _queue(settings, database) as queue,
+        _listener(database) as listener,
+    ):
         installed = build_job_types(settings)
-        duties = Workbench(settings, database, queue, clock, executor, installed).duties(options)
-        listener = Listener(database.direct_url, ["atf_runs"])
-        await listener.start()
+        duties = Workbench(settings, database, queue, clock, data, executor, installed).duties(options)
         metrics = RunMetrics()
-        try:
-            worker = Worker(
-                queue,
-                _lease(settings, database, options, duties),
-                duties,
-                listener,
-                limits=_limits(settings),
-                progress=progress,
-                metrics=metrics,
-            )
-            main = MainService(
-                WorkerService(worker, progress),
-                "worker",
-                progress,
-                stalled_after_seconds=60,
-                port="worker_health_port",
-                runs=metrics,
-            )
-            async with with_health(settings, database, main) as service:
-                yield service
-        finally:
-            await listener.stop()
-            await queue.close()
+        worker = Worker(
+            queue,
+            _lease(settings, database, options, duties),
+            duties,
+            listener,
+            limits=_limits(settings),
+            progress=progress,
+            metrics=metrics,
+        )
+        main = MainService(
+            WorkerService(worker, progress),
+            "worker",
+            progress,
+            stalled_after_seconds=60,
+            port="worker_health_port",
+            runs=metrics,
+        )
+        async with with_health(settings, database, main) as service:
+            yield service
+
+
+@asynccontextmanager
+async def _market(settings: Settings, database: Database) -> AsyncIterator[tuple[MarketClock, DataManager]]:
+    clock = await build_market_clock(database)
+    async with open_data_manager(database, settings, clock) as data:
+        yield clock, data
+
+
+@asynccontextmanager
+async def _queue(settings: Settings, database: Database) -> AsyncIterator[PostgresRunQueue]:
+    queue = PostgresRunQueue(database, user_limit=settings.user_running_runs_limit)
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+@asynccontextmanager
+async def _listener(database: Database) -> AsyncIterator[Listener]:
+    await require_notifications(database.direct_url)
+    listener = Listener(database.direct_url, ["atf_runs"])
+    await listener.start()
+    try:
+        yield listener
+    finally:
+        await listener.stop()
 
 
 def _lease(settings: Settings, database: Database, options: WorkerOptions, duties: Sequence[Duty]) -> Lease:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
@@ -65,3 +65,13 @@ def instant_option(text: str | None, name: str) -> datetime | None:
     except ValueError:
         raise InvalidInput(f"must be a time such as 2026-12-31T09:00:00Z, got '{text}'", field=name) from None
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def day_option(text: str | None, name: str) -> date | None:
+    """Return a day as ISO 8601 spells it. Errors: InvalidInput."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"must be a day such as 2024-01-31, got '{text}'", field=name) from None

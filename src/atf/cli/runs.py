@@ -111,6 +111,7 @@ def show(run_id: Run, user: UserOption = "owner", as_json: JsonOption = False) -
             "finished": run.finished_at,
             "priority": run.priority,
             "attempt": f"{run.attempt} of {run.max_attempts}",
+            "steps": None if run.progress is None else f"{run.progress.done} of {run.progress.total} done",
             "worker": run.worker_id,
             "repeats": run.retry_of,
             "error": run.error,
@@ -226,6 +227,8 @@ def _progress(run: RunRecord) -> str:
     parts = [f"{run.status}, attempt {run.attempt} of {run.max_attempts}"]
     if run.worker_id is not None:
         parts.append(f"worker {run.worker_id}")
+    if run.progress is not None:
+        parts.append(f"{run.progress.done} of {run.progress.total} steps done")
     if run.cancel_requested and not run.status.is_final:
         parts.append("asked to stop")
     if run.status is RunStatus.PENDING and run.attempts:

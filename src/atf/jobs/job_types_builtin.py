@@ -1,6 +1,7 @@
 """The job types that ATF comes with: schema, meaning of the target, limits.
 
-What an alert's configuration may hold is known to the room of alerts, above this one; its check is passed in.
+What the configuration of an alert or of a data job may hold is known to rooms above this one; their checks are
+passed in.
 """
 
 from __future__ import annotations
@@ -35,20 +36,26 @@ DEFAULT_LIMITS: Final[Mapping[str, JobLimits]] = {
 
 @dataclass(frozen=True, slots=True)
 class ParamsCheck:
-    """Checks ``task_params`` against the schema of a type, and then the target against them."""
+    """Checks the target, ``task_params`` against the schema of a type, and what they mean together."""
 
     schema: str
     check_target: Check | None = None
+    check_meaning: Check | None = None
 
     def __call__(self, target: str, task_params: Mapping[str, Any]) -> None:
         """Raise InvalidInput that names the field if something is wrong."""
         if self.check_target is not None:
             self.check_target(target, task_params)
         _SCHEMAS.validate(task_params, self.schema)
+        if self.check_meaning is not None:
+            self.check_meaning(target, task_params)
 
 
 def builtin_types(
-    alert_check: Check = targets.check_alert, limits: Mapping[str, JobLimits] | None = None
+    alert_check: Check = targets.check_alert,
+    limits: Mapping[str, JobLimits] | None = None,
+    *,
+    data_check: Check | None = None,
 ) -> tuple[JobTypeDefinition, ...]:
     """Return the six definitions; ``limits`` replace the default ones of the types that they name."""
     known = {**DEFAULT_LIMITS, **(limits or {})}
@@ -73,7 +80,7 @@ def builtin_types(
         defined(JobType.NOTIFICATION, ParamsCheck("notification")),
         defined(
             JobType.DATA_PROCESSING,
-            ParamsCheck("data_processing", targets.check_data_processing),
+            ParamsCheck("data_processing", targets.check_data_processing, data_check),
             targets.fill_data_processing,
         ),
         defined(JobType.BACKUP, ParamsCheck("backup"), misfire_policy=once),

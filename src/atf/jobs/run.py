@@ -128,6 +128,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run of several steps is."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run as stored, for people and programs to look at."""
 
@@ -153,6 +161,7 @@ class RunRecord:
     error_details: Mapping[str, Any] | None
     attempts: Sequence[Mapping[str, Any]]
     retry_of: RunId | None
+    progress: Progress | None = None
 
 
 class RunSort(StrEnum):

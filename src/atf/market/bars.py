@@ -141,6 +141,27 @@ class Bars:
         newest_open = to_nanoseconds(now - timeframe.length)
         return self[: int(np.searchsorted(self.open_time, newest_open, side="right"))]
 
+    def since(self, instant: datetime | None) -> Bars:
+        """Return the bars that open at an instant or later; all of them without one."""
+        if instant is None:
+            return self
+        return self[int(np.searchsorted(self.open_time, to_nanoseconds(instant), side="left")) :]
+
+    def before(self, instant: datetime) -> Bars:
+        """Return the bars that open before an instant."""
+        return self[: int(np.searchsorted(self.open_time, to_nanoseconds(instant), side="left"))]
+
+    def followed_by(self, newer: Bars) -> Bars:
+        """Return these bars and newer ones; where both have a bar, the newer one counts."""
+        if not len(newer):
+            return self
+        kept = self.before(newer.time_at(0))
+        if not len(kept):
+            return newer
+        times = np.concatenate([kept.open_time, newer.open_time])
+        columns = [np.concatenate([kept.column(name), newer.column(name)]) for name in COLUMNS]
+        return Bars.from_columns(times, np.column_stack(columns))
+
     def first_after(self, instant: datetime) -> int:
         """Return the index of the first bar that opens after ``instant``; ``len(self)`` if there is none."""
         return int(np.searchsorted(self.open_time, to_nanoseconds(instant), side="right"))

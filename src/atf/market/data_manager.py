@@ -1,108 +1,119 @@
-"""DataManager: closed bars from a chain of providers, for many series at once, within a given patience.
+"""DataManager: closed bars of many series in one call, from what is nearest: memory, the store, a provider.
 
-Also the Protocol that providers implement. No SQL, no files and no network here: those are adapters.
+Each symbol has a chain of providers, asked in order until one has it. No SQL, no files and no network here: those
+are adapters.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import Final, Protocol
+from functools import lru_cache
+from itertools import takewhile
+from typing import Final
 
-from atf.errors import AtfError, InvalidInput, NotFound, TemporaryFailure
+from atf.errors import InvalidInput, NotFound, TemporaryFailure
+from atf.market.bar_store import BarStore
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.chains import Chains
+from atf.market.due_bars import DueBars
+from atf.market.fetched_bars import Absent, Answer, FetchedBars, Outcome
+from atf.market.local_bars import local_bars
+from atf.market.provider_lane import LaneState
+from atf.market.remote_bars import CacheLimits, RemoteBars
+from atf.market.symbols import canonical
 
 _SHOWN_SYMBOLS: Final = 10
 
 
-class BarProvider(Protocol):
-    """A source of bars: files, a database, an exchange.
-
-    Foreign exceptions are converted to ``atf.errors``, and a cancelled call ends at once: the DataManager
-    cancels what is not ready in time and waits for that to happen.
-    """
-
-    @property
-    def name(self) -> str:
-        """What settings and messages call this provider."""
-        ...
-
-    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
-        """Return the newest ``count`` bars that are closed at ``until``, or all if there are fewer.
-
-        Time:   oldest first.
-        Errors: TemporaryFailure when it cannot answer now, NotFound when it does not know the series.
-        """
-        ...
-
-    async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
-        """Tell whether this provider has bars of the symbol; raise TemporaryFailure if it cannot tell now."""
-        ...
-
-    async def symbols(self) -> Sequence[str]:
-        """Return symbols that it knows, for messages to people; the list may be cut."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedBars:
-    """What came of the series that were wanted; each is in exactly one of the three.
-
-    ``ready``: bars, possibly none, all closed at the instant that was asked for.
-    ``late``: ask again later; nothing within the patience, or one that may have them cannot answer now.
-    ``unknown``: asking again does not help, with the reason for a person.
-    """
-
-    ready: dict[Series, Bars]
-    late: frozenset[Series]
-    unknown: dict[Series, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Absent:
-    """Why a series has no bars, and whether a later try may have them."""
-
-    reason: str
-    may_come: bool
-
-
 class DataManager:
-    """Asks providers in order until one has the series; a slow series delays no other.
-
-    Each provider has its own bound of calls at a time, so that one which hangs cannot use up the
-    calls of the others.
-    """
+    """Answers for many series at once; a slow series delays no other, and an absent one is an answer too."""
 
     def __init__(
         self,
-        providers: Sequence[BarProvider],
+        chains: Chains,
+        store: BarStore,
+        due: DueBars,
         *,
         patience: timedelta = timedelta(seconds=2),
-        calls_per_provider: int = 16,
+        cache: CacheLimits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lanes = [(provider, asyncio.Semaphore(calls_per_provider)) for provider in providers]
+        self._chains = chains
+        self._store = store
+        self._remote = RemoteBars(store, due, cache or CacheLimits(), monotonic)
         self._patience = patience
 
+    async def close(self) -> None:
+        """End all fetches that are under way."""
+        await self._remote.close()
+
+    @property
+    def providers(self) -> tuple[LaneState, ...]:
+        """What is going on with each provider."""
+        return tuple(lane.state for lane in self._chains.lanes)
+
     async def closed_bars(
+        self, symbol: str, timeframe: Timeframe, until: datetime, n: int, *, within: timedelta | None = None
+    ) -> Bars:
+        """Return the newest ``n`` bars of one series that are closed at ``until``, or all if there are fewer.
+
+        Errors: NotFound if nobody knows the series; TemporaryFailure if it is worth asking again.
+        """
+        series = Series(symbol, timeframe)
+        fetched = await self.closed_bars_of({series: n}, until=until, within=within)
+        if series in fetched.unknown:
+            raise NotFound(fetched.unknown[series])
+        if series in fetched.late:
+            raise TemporaryFailure(f"the bars of {series} did not come in time")
+        return fetched.ready[series]
+
+    async def closed_bars_of(
         self, wanted: Mapping[Series, int], *, until: datetime, within: timedelta | None = None
     ) -> FetchedBars:
-        """Fetch the newest bars of each series, as many as wanted, that are closed at ``until``.
+        """Return the newest bars of each series, as many as wanted, that are closed at ``until``.
 
-        Time:   returns at the latest after ``within`` (the manager's patience if not given).
-        Errors: none for a series that cannot be had (see FetchedBars); a provider's programming error is
-                raised and ends the whole call.
+        Time:   returns about ``within`` later at the latest (the manager's patience if not given).
+        Errors: none for a series that cannot be had (see FetchedBars); a provider's programming error and
+                what the store raises end the whole call.
         """
         patience = self._patience if within is None else within
-        tasks = {
-            series: asyncio.create_task(self._fetch(series, until, count), name=f"bars of {series}")
-            for series, count in wanted.items()
-        }
-        if tasks:
-            await _finish(tasks.values(), patience)
-        return _sorted_out({series: _outcome(task) for series, task in tasks.items()})
+        deadline = asyncio.get_running_loop().time() + patience.total_seconds()
+        spelled = {series: in_one_spelling(series) for series in wanted}
+        outcomes = await self._outcomes(_largest(spelled, wanted), until, deadline)
+        return FetchedBars.of({s: _at_most(wanted[s], outcomes[one]) for s, one in spelled.items()})
+
+    async def _outcomes(
+        self, wanted: Mapping[Series, int], until: datetime, deadline: float
+    ) -> dict[Series, Outcome]:
+        chains = {series: self._chains.of(series.symbol) for series in wanted}
+        local = {series: tuple(takewhile(lambda lane: lane.traits.is_local, chains[series])) for series in wanted}
+        outcomes = await local_bars(local, wanted, until, deadline)
+        further = {series: chains[series][len(local[series]) :] for series in wanted}
+        remote = {s: n for s, n in wanted.items() if further[s] and _is_open(outcomes.get(s))}
+        if remote:
+            found = await self._remote.bars(further, remote, until, deadline)
+            outcomes |= {series: _joined(outcomes.get(series), each) for series, each in found.items()}
+        await self._add_imported(
+            {s: n for s, n in wanted.items() if _is_unknown(outcomes.get(s))}, outcomes, until
+        )
+        return outcomes
+
+    async def _add_imported(
+        self, wanted: Mapping[Series, int], outcomes: dict[Series, Outcome], until: datetime
+    ) -> None:
+        """Answer with what was imported by hand for series that no provider knows."""
+        if not wanted:
+            return
+        for series, bars in (await self._store.closed_bars_of(wanted, until)).items():
+            if len(bars) or await self._store.first_open(series) is not None:
+                outcomes[series] = Answer(bars)
+            else:
+                outcomes.setdefault(series, Absent("no provider of bars is configured", may_come=False))
 
     async def require_known(self, symbol: str, timeframe: Timeframe, *, field: str) -> None:
         """Return if a provider has bars of the symbol at the timeframe.
@@ -110,29 +121,12 @@ class DataManager:
         Errors: InvalidInput at ``field`` if none has, with what is known here; TemporaryFailure if none has
                 and one could not tell.
         """
-        if not await self._is_known(symbol, timeframe):
+        if not await self._is_known(in_one_spelling(Series(symbol, timeframe))):
             raise InvalidInput(await self._why_unknown(symbol, timeframe), field=field)
 
-    async def _fetch(self, series: Series, until: datetime, count: int) -> Bars | _Absent:
-        reason, may_come = "no provider of bars is configured", False
-        for provider, lane in self._lanes:
-            try:
-                async with lane:
-                    bars = await provider.closed_bars(series, until, count)
-            except NotFound as exc:
-                reason = str(exc)
-            except TemporaryFailure as exc:
-                reason, may_come = str(exc), True
-            except AtfError as exc:
-                # Something of the user's is broken, such as a file: the next provider must not hide it.
-                return _Absent(str(exc), may_come)
-            else:
-                # Checked again here, as one provider that hands out a forming bar would fire alerts on it.
-                return bars.closed_at(until, series.timeframe).last(count)
-        return _Absent(reason, may_come)
-
     async def _why_unknown(self, symbol: str, timeframe: Timeframe) -> str:
-        elsewhere = [str(other) for other in Timeframe if await self._is_known(symbol, other)]
+        others = [in_one_spelling(Series(symbol, other)) for other in Timeframe]
+        elsewhere = [str(other.timeframe) for other in others if await self._is_known(other)]
         if elsewhere:
             return f"ticker {symbol!r} has no bars at {timeframe} here; it has {', '.join(elsewhere)}"
         known = await self._symbols()
@@ -140,54 +134,73 @@ class DataManager:
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         return f"unknown ticker {symbol!r} at {timeframe}{hint}; known here: {_listing(known)}"
 
-    async def _is_known(self, symbol: str, timeframe: Timeframe) -> bool:
+    async def _is_known(self, series: Series) -> bool:
+        if await self._store.first_open(series) is not None:
+            return True
         silent: list[str] = []
-        for provider, lane in self._lanes:
+        for lane in self._chains.of(series.symbol):
             try:
-                async with asyncio.timeout(self._patience.total_seconds()), lane:
-                    if await provider.knows(symbol, timeframe):
+                async with asyncio.timeout(self._patience.total_seconds()):
+                    if await lane.knows(series.symbol, series.timeframe):
                         return True
             except (TemporaryFailure, TimeoutError):
-                silent.append(provider.name)
+                silent.append(lane.name)
         if silent:
-            raise TemporaryFailure(f"cannot check ticker {symbol!r} now: no answer from {', '.join(silent)}")
+            names = ", ".join(silent)
+            raise TemporaryFailure(f"cannot check ticker {series.symbol!r} now: no answer from {names}")
         return False
 
     async def _symbols(self) -> list[str]:
         known: set[str] = set()
-        for provider, lane in self._lanes:
+        for lane in self._chains.lanes:
             try:
-                async with asyncio.timeout(self._patience.total_seconds()), lane:
-                    known.update(await provider.symbols())
+                async with asyncio.timeout(self._patience.total_seconds()):
+                    known.update(await lane.symbols())
             except (TemporaryFailure, TimeoutError):
                 continue
+        known.update(await self._store.symbols())
         return sorted(known)
 
 
-async def _finish(tasks: Iterable[asyncio.Task[Bars | _Absent]], patience: timedelta) -> None:
-    """Let the tasks run as long as patience lasts, then cancel the rest and wait until they are gone."""
-    everything = list(tasks)
+@lru_cache(maxsize=65_536)
+def in_one_spelling(series: Series) -> Series:
+    """Return the series with its symbol as ATF spells it; what is no symbol stays, as nobody will know it."""
     try:
-        await asyncio.wait(everything, timeout=patience.total_seconds(), return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in everything:
-            task.cancel()
-        # Also takes the exceptions out of all tasks, as a task that keeps one complains when it is collected.
-        await asyncio.gather(*everything, return_exceptions=True)
+        return Series(canonical(series.symbol), series.timeframe)
+    except InvalidInput:
+        return series
 
 
-def _outcome(task: asyncio.Task[Bars | _Absent]) -> Bars | _Absent:
-    """Return what a finished task came to; raise its programming error."""
-    return _Absent("not ready in time", may_come=True) if task.cancelled() else task.result()
+def _largest(spelled: Mapping[Series, Series], wanted: Mapping[Series, int]) -> dict[Series, int]:
+    """Return how many bars are wanted of each series, whatever it was called."""
+    counts: dict[Series, int] = {}
+    for series, one in spelled.items():
+        counts[one] = max(counts.get(one, 0), wanted[series])
+    return counts
 
 
-def _sorted_out(outcomes: Mapping[Series, Bars | _Absent]) -> FetchedBars:
-    absent = {series: each for series, each in outcomes.items() if isinstance(each, _Absent)}
-    return FetchedBars(
-        ready={series: each for series, each in outcomes.items() if isinstance(each, Bars)},
-        late=frozenset(series for series, each in absent.items() if each.may_come),
-        unknown={series: each.reason for series, each in absent.items() if not each.may_come},
-    )
+def _at_most(count: int, outcome: Outcome) -> Outcome:
+    """Return an answer without the bars that only somebody wanted who calls the series otherwise."""
+    if isinstance(outcome, Absent) or len(outcome.bars) <= count:
+        return outcome
+    return replace(outcome, bars=outcome.bars.last(count))
+
+
+def _is_open(outcome: Outcome | None) -> bool:
+    """Whether further providers may be asked: those before them neither had bars nor something broken."""
+    return outcome is None or (isinstance(outcome, Absent) and not outcome.is_broken)
+
+
+def _is_unknown(outcome: Outcome | None) -> bool:
+    """Whether no provider has ever heard of the series."""
+    return outcome is None or (isinstance(outcome, Absent) and not outcome.may_come and not outcome.is_broken)
+
+
+def _joined(first: Outcome | None, second: Outcome) -> Outcome:
+    """Return what came of two sources: bars of the second, or that one of them may have some later."""
+    if isinstance(first, Absent) and first.may_come and isinstance(second, Absent):
+        return first
+    return second
 
 
 def _listing(symbols: Sequence[str]) -> str:

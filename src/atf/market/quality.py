@@ -27,6 +27,7 @@ class Flaw(StrEnum):
     NOT_POSITIVE = "a price is zero or negative"
     NEGATIVE_VOLUME = "volume is negative"
     NO_PRICE = "has no close"
+    FUTURE = "opens in the future"
     SPIKE = "differs from both neighbours by more than half"
 
     @property

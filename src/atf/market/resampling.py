@@ -6,13 +6,13 @@ it; a week opens on Monday (ISO 8601), which is not a multiple since the epoch, 
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 
 from atf.errors import InvalidInput
-from atf.market.bars import COLUMNS, Bars, FloatArray, TimeArray, Timeframe
+from atf.market.bars import COLUMNS, Bars, FloatArray, TimeArray, Timeframe, to_instant, to_nanoseconds
 
 _NANOSECONDS_A_DAY: Final = 86_400 * 10**9
 _FIRST_MONDAY: Final = 4 * _NANOSECONDS_A_DAY
@@ -57,6 +57,11 @@ def opening_times(times: TimeArray, timeframe: Timeframe) -> TimeArray:
     origin = _FIRST_MONDAY if timeframe is Timeframe.W1 else 0
     opens: TimeArray = (times - origin) // length * length + origin
     return opens
+
+
+def opening_time(instant: datetime, timeframe: Timeframe) -> datetime:
+    """Return when the bar of the timeframe opens that holds an instant."""
+    return to_instant(int(opening_times(np.array([to_nanoseconds(instant)], dtype=np.int64), timeframe)[0]))
 
 
 def _first_known(column: FloatArray, starts: TimeArray) -> FloatArray:

@@ -158,7 +158,31 @@ class Settings(BaseSettings):
     )
     data_cache_ttl_seconds: Annotated[
         SecondsOrNone, Names(variables=("SCHEDULER_DATA_CACHE_TTL",), key="data_cache_ttl")
-    ] = Field(default=60, description="how long fetched bars are kept (with the bar cache, later)")
+    ] = Field(
+        default=60,
+        description="how soon at the latest a bar that a provider does not have yet is asked for again",
+    )
+    data_cache_mib: int = Field(
+        default=96, ge=1, le=65_536, description="memory for bars that a process remembers, in MiB"
+    )
+    providers: str = Field(
+        default="files",
+        description="sources of bars in the order in which they are asked, with commas: `files`, `yahoo`, "
+        "`simulated`, `binance-stream` or an exchange by its name at ccxt, such as `binance` or `kraken`",
+    )
+    symbol_providers: str = Field(
+        default="",
+        description="sources of certain symbols, such as `*/USDT=binance,kraken; AAPL=yahoo`; the first pattern "
+        "that fits counts",
+    )
+    symbol_calendars: str = Field(
+        default="",
+        description="trading calendars of certain symbols, such as `*.L=XLON; EUR/USD=24/5`, where the usual one "
+        "does not fit",
+    )
+    simulation_seed: int = Field(
+        default=1, ge=0, le=2**31 - 1, description="what the bars of the provider `simulated` are made of"
+    )
     bars_patience_seconds: Seconds = Field(default=2, description="how long a batch waits for a slow provider")
     worker_lease_seconds: float = Field(
         default=15, ge=1, le=_DAY, allow_inf_nan=False, description="how long a dead process keeps what it held"

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, LiteralString, cast
+from typing import Final, cast
 
-import numpy as np
 import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.errors import InvariantViolation
-from atf.market.bars import COLUMNS, Bars, Series, Timeframe
-from atf.storage.bar_copy import HEADER, TRAILER, copied
+from atf.market.bar_store import NOTHING, PutAside
+from atf.market.bars import Bars, Series, Timeframe
+from atf.pause_points import pause_point
+from atf.storage import bar_writing
+from atf.storage.bar_arrays import AGGREGATES, bars_of
+from atf.storage.bar_writing import Cursor
 from atf.storage.database import Database
 
-# Read by the driver itself, as rows of six doubles: making SQLAlchemy rows of them took most of a batch's time.
-# Microseconds since 1970 fit a double exactly for the next two centuries.
-_NEWEST: Final = """
-    SELECT extract(epoch FROM open_time)::float8 * 1e6, open, high, low, close, volume FROM market_bars
-    WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s AND open_time <= %(newest_open)s
-    ORDER BY open_time DESC LIMIT %(count)s
+_NEWEST: Final = f"""
+    SELECT wanted.position, found.*
+    FROM unnest(%(symbols)s::text[], %(timeframes)s::text[], %(newest_opens)s::timestamptz[], %(counts)s::int8[])
+        WITH ORDINALITY AS wanted (symbol, timeframe, newest_open, count, position)
+    CROSS JOIN LATERAL (
+        SELECT {AGGREGATES} FROM (
+            SELECT open_time, open, high, low, close, volume FROM market_bars b
+            WHERE b.symbol = wanted.symbol AND b.timeframe = wanted.timeframe
+              AND b.open_time <= wanted.newest_open
+            ORDER BY b.open_time DESC LIMIT wanted.count) AS newest) AS found
 """
+_FIRST_OPEN: Final = text(
+    "SELECT min(open_time) FROM market_bars WHERE symbol = :symbol AND timeframe = :timeframe"
+)
+_ENDS: Final = text(
+    """
+    SELECT min(open_time), max(open_time) FROM market_bars WHERE symbol = :symbol AND timeframe = :timeframe
+    """
+)
 _KNOWS: Final = text("SELECT EXISTS (SELECT FROM market_bars WHERE symbol = :symbol AND timeframe = :timeframe)")
 # One index probe a symbol, instead of reading all the bars for their few names.
 _SYMBOLS: Final = text(
@@ -35,24 +50,14 @@ _SYMBOLS: Final = text(
     SELECT symbol FROM names WHERE symbol IS NOT NULL LIMIT 1000
     """
 )
-_ANY_BETWEEN: Final = """
-    SELECT EXISTS (SELECT FROM market_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s
-                   AND open_time BETWEEN %(first)s AND %(last)s)
+_BETWEEN: Final = f"""
+    SELECT {AGGREGATES} FROM (
+        SELECT open_time, open, high, low, close, volume FROM market_bars
+        WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s
+          AND open_time >= coalesce(%(since)s::timestamptz, '-infinity')
+          AND open_time < coalesce(%(until)s::timestamptz, 'infinity')
+        ORDER BY open_time) AS found
 """
-_STRAIGHT: Final = "COPY market_bars FROM STDIN (FORMAT BINARY)"
-_BESIDE: Final = "COPY incoming FROM STDIN (FORMAT BINARY)"
-# A missing value is NULL: as NaN, which PostgreSQL puts above all numbers, it would be the highest of its column.
-_MERGE: Final = """
-    INSERT INTO market_bars (symbol, timeframe, open_time, open, high, low, close, volume)
-    SELECT symbol, timeframe, open_time, NULLIF(open, 'NaN'), NULLIF(high, 'NaN'), NULLIF(low, 'NaN'),
-           NULLIF(close, 'NaN'), NULLIF(volume, 'NaN')
-    FROM incoming
-    ON CONFLICT (symbol, timeframe, open_time) DO UPDATE
-    SET open = EXCLUDED.open, high = EXCLUDED.high, low = EXCLUDED.low, close = EXCLUDED.close,
-        volume = EXCLUDED.volume
-"""
-
-Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
 
 
 class PostgresBarStore:
@@ -63,17 +68,29 @@ class PostgresBarStore:
 
     async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
         """Return the newest ``count`` bars that are closed at ``until``, oldest first."""
+        return (await self.closed_bars_of({series: count}, until))[series]
+
+    async def closed_bars_of(self, wanted: Mapping[Series, int], until: datetime) -> dict[Series, Bars]:
+        """Return the newest bars of each series, as many as wanted, that are closed at ``until``."""
+        if not wanted:
+            return {}
+        everything = list(wanted)
         values = {
-            "symbol": series.symbol,
-            "timeframe": str(series.timeframe),
-            "newest_open": until - series.timeframe.length,
-            "count": count,
+            "symbols": [series.symbol for series in everything],
+            "timeframes": [str(series.timeframe) for series in everything],
+            "newest_opens": [until - series.timeframe.length for series in everything],
+            "counts": list(wanted.values()),
         }
         async with self._database.transaction() as connection, await _cursor(connection) as cursor:
             await cursor.execute(_NEWEST, values)
-            rows = await cursor.fetchall()
-        table = np.array(rows[::-1], dtype=np.float64).reshape(len(rows), 6)
-        return Bars.from_columns(np.rint(table[:, 0]).astype(np.int64) * 1000, table[:, 1:])
+            return _series_rows(cursor, everything)
+
+    async def first_open(self, series: Series) -> datetime | None:
+        """Return when the oldest stored bar of the series opens, None if there is none."""
+        values = {"symbol": series.symbol, "timeframe": str(series.timeframe)}
+        async with self._database.transaction() as connection:
+            found: datetime | None = (await connection.execute(_FIRST_OPEN, values)).scalar_one()
+            return found
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Return whether any bar of the series is stored."""
@@ -86,56 +103,75 @@ class PostgresBarStore:
         async with self._database.transaction() as connection:
             return list((await connection.execute(_SYMBOLS)).scalars())
 
-    async def store(self, series: Series, bars: Bars) -> None:
-        """Store bars in one transaction; a bar that is stored already is replaced.
+    async def between(self, series: Series, since: datetime | None = None, until: datetime | None = None) -> Bars:
+        """Return all stored bars that open at ``since`` or later and before ``until``, oldest first."""
+        values = {
+            "symbol": series.symbol,
+            "timeframe": str(series.timeframe),
+            "since": since,
+            "until": until,
+        }
+        async with self._database.transaction() as connection, await _cursor(connection) as cursor:
+            await cursor.execute(_BETWEEN, values)
+            return bars_of(_raw_row(cursor))
 
-        Where nothing is stored yet between the first and the last of them, and no value is missing, they go
-        straight into the table, which takes a third of the time.
-        """
-        if not len(bars):
+    async def ends(self, series: Series) -> tuple[datetime, datetime] | None:
+        """Return when the oldest and the newest stored bar of the series open, None if there is none."""
+        values = {"symbol": series.symbol, "timeframe": str(series.timeframe)}
+        async with self._database.transaction() as connection:
+            first, last = (await connection.execute(_ENDS, values)).one()
+        return None if first is None else (first, last)
+
+    async def put_aside(self, series: Series, bad: PutAside, *, source: str) -> None:
+        """Move stored bars into the quarantine; all of them or none."""
+        async with self._database.transaction() as connection, await _cursor(connection) as cursor:
+            await bar_writing.put_aside(cursor, series, bad, source)
+            await bar_writing.delete(cursor, series, bad.bars)
+
+    async def store(self, series: Series, bars: Bars, put_aside: PutAside = NOTHING, *, source: str = "") -> None:
+        """Store bars, in place of those of the same time, and what was put aside; all of it or nothing."""
+        if not len(bars) and not len(put_aside):
             return
         try:
-            async with self._database.transaction() as connection, await _cursor(connection) as cursor:
-                if _is_complete(bars) and not await _has_any(cursor, series, bars):
-                    await _copy(cursor, _STRAIGHT, series, bars)
-                    return
-                await _merge(cursor, series, bars)
+            await self._store(series, bars, put_aside, source, may_be_new=True)
         except InvariantViolation as exc:
             if not _is_taken(exc):
                 raise
             # Somebody stored some of them since we looked.
-            async with self._database.transaction() as connection, await _cursor(connection) as cursor:
-                await _merge(cursor, series, bars)
+            await self._store(series, bars, put_aside, source, may_be_new=False)
 
-
-async def _merge(cursor: Cursor, series: Series, bars: Bars) -> None:
-    await cursor.execute("CREATE TEMP TABLE incoming (LIKE market_bars) ON COMMIT DROP")
-    await _copy(cursor, _BESIDE, series, bars)
-    await cursor.execute(_MERGE)
-
-
-async def _copy(cursor: Cursor, statement: LiteralString, series: Series, bars: Bars) -> None:
-    async with cursor.copy(statement) as copy:
-        await copy.write(HEADER)
-        for block in copied(series, bars):
-            await copy.write(block)
-        await copy.write(TRAILER)
-
-
-async def _has_any(cursor: Cursor, series: Series, bars: Bars) -> bool:
-    values = {"symbol": series.symbol, "timeframe": str(series.timeframe)}
-    ends = {"first": bars.time_at(0), "last": bars.time_at(len(bars) - 1)}
-    await cursor.execute(_ANY_BETWEEN, {**values, **ends})
-    found = await cursor.fetchone()
-    return bool(found and found[0])
-
-
-def _is_complete(bars: Bars) -> bool:
-    return all(bool(np.isfinite(bars.column(name)).all()) for name in COLUMNS)
+    async def _store(self, series: Series, bars: Bars, bad: PutAside, source: str, *, may_be_new: bool) -> None:
+        async with self._database.transaction() as connection, await _cursor(connection) as cursor:
+            await bar_writing.put_aside(cursor, series, bad, source)
+            if len(bars) and not (may_be_new and await bar_writing.write_new(cursor, series, bars)):
+                await bar_writing.merge(cursor, series, bars)
+            await pause_point("bars.before_commit")
 
 
 def _is_taken(error: InvariantViolation) -> bool:
     return isinstance(error.__cause__, psycopg.errors.UniqueViolation)
+
+
+def _series_rows(cursor: Cursor, everything: Sequence[Series]) -> dict[Series, Bars]:
+    """Return the bars of each series from rows of its position, counted from 1, and the arrays."""
+    result = cursor.pgresult
+    if result is None:
+        raise InvariantViolation("a query of bars has a result")
+    columns = range(1, result.nfields)
+    found = {}
+    for row in range(result.ntuples):
+        position = int.from_bytes(result.get_value(row, 0) or b"")
+        arrays = [result.get_value(row, column) for column in columns]
+        found[everything[position - 1]] = bars_of(arrays, newest_first=True)
+    return found
+
+
+def _raw_row(cursor: Cursor) -> list[bytes | None]:
+    """Return the one row of a result as the server sent it, without making Python objects of its arrays."""
+    result = cursor.pgresult
+    if result is None or result.ntuples != 1:
+        raise InvariantViolation("a query that aggregates bars gives one row")
+    return [result.get_value(0, column) for column in range(result.nfields)]
 
 
 async def _cursor(connection: AsyncConnection) -> Cursor:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import text
 
-from atf.errors import ConfigurationError
+from atf.errors import ConfigurationError, InvalidInput
 from atf.market.bars import Timeframe
-from atf.market.market_clock import ReplayPosition
+from atf.market.market_clock import Pace, ReplayPosition
 from atf.storage.database import Database
 
-_POSITION: Final = text("SELECT timeframe, begins_at, now_at, ends_at, step FROM market_clock")
-_LOCK: Final = text("SELECT timeframe FROM market_clock WHERE now_at < ends_at FOR UPDATE")
+_POSITION: Final = text("SELECT timeframe, begins_at, now_at, ends_at, step, started_at, speed FROM market_clock")
+_LOCK: Final = text("SELECT timeframe FROM market_clock WHERE now_at < ends_at AND speed IS NULL FOR UPDATE")
 # Two index probes a symbol: asked for the earliest bar of all, the server reads every bar that is still to come
 # (100 symbols, 14 years: 30 to 200 ms a step).
 _STEP: Final = text(
@@ -38,7 +39,15 @@ _STEP: Final = text(
     """
 )
 _BEGIN: Final = text(
-    "INSERT INTO market_clock (timeframe, begins_at, now_at, ends_at) VALUES (:timeframe, :at, :at, :at)"
+    "INSERT INTO market_clock (timeframe, begins_at, now_at, ends_at, speed) "
+    "VALUES (:timeframe, :at, :at, :at, :speed)"
+)
+# A replay with a speed that stood still at its end goes on from there, not from where it would be by now.
+_RUN_UNTIL: Final = text(
+    """
+    UPDATE market_clock SET ends_at = :at, updated_at = now(),
+        started_at = GREATEST(started_at, now() - (ends_at - begins_at) / speed)
+    """
 )
 
 
@@ -52,7 +61,10 @@ class PostgresMarketClock:
         """Return where the replay stands, None if this database has none."""
         async with self._database.transaction() as connection:
             row = (await connection.execute(_POSITION)).first()
-        return None if row is None else ReplayPosition(Timeframe(row[0]), *row[1:])
+        if row is None:
+            return None
+        pace = None if row.speed is None else Pace(row.begins_at, row.ends_at, row.started_at, row.speed)
+        return ReplayPosition(Timeframe(row.timeframe), row.begins_at, row.now_at, row.ends_at, row.step, pace)
 
     async def position(self) -> ReplayPosition:
         """Return where the replay stands."""
@@ -61,21 +73,29 @@ class PostgresMarketClock:
             raise ConfigurationError("the replay's market_clock row is gone: restart the services")
         return found
 
-    async def begin(self, timeframe: Timeframe, begins_at: datetime) -> None:
-        """Make this database's time that of a replay that stands still until ``run_until``."""
+    async def begin(self, timeframe: Timeframe, begins_at: datetime, *, speed: float | None = None) -> None:
+        """Make this database's time that of a replay that stands still until ``run_until``.
+
+        Without a speed it then moves in steps, with one so many times as fast as the wall.
+
+        Errors: InvalidInput at ``speed`` if that is no number above 0.
+        """
+        if speed is not None and not (speed > 0 and math.isfinite(speed)):
+            raise InvalidInput(f"speed must be a number above 0, not {speed}", field="speed")
         async with self._database.transaction() as connection:
-            await connection.execute(_BEGIN, {"timeframe": timeframe, "at": begins_at})
+            await connection.execute(_BEGIN, {"timeframe": timeframe, "at": begins_at, "speed": speed})
 
     async def run_until(self, ends_at: datetime) -> None:
         """Let the replay move on to ``ends_at``."""
         async with self._database.transaction() as connection:
-            await connection.execute(text("UPDATE market_clock SET ends_at = :at"), {"at": ends_at})
+            await connection.execute(_RUN_UNTIL, {"at": ends_at})
             await connection.execute(text("SELECT pg_notify('atf_schedules', '')"))
 
     async def step(self) -> bool:
         """Move to the close of the next stored session, if nothing is due, pending or running.
 
-        The row is locked first, so that the conditions are judged after another scheduler's step.
+        A replay with a speed makes no steps. The row is locked first, so that the conditions are judged after
+        another scheduler's step.
         """
         async with self._database.transaction() as connection:
             timeframe = (await connection.execute(_LOCK)).scalar()

@@ -27,7 +27,7 @@ _MISFIRES: Final = text(
     ORDER BY m.noticed_at DESC, m.id DESC LIMIT :limit
     """
 )
-_BELONGS_ON: Final = "valid_from <= :day AND (valid_to IS NULL OR valid_to > :day)"
+_BELONGS_ON: Final = "user_id = 0 AND valid_from <= :day AND (valid_to IS NULL OR valid_to > :day)"
 _SYMBOLS: Final = text(
     f"SELECT symbol FROM market_universes WHERE name = :name AND {_BELONGS_ON} ORDER BY symbol"
 )

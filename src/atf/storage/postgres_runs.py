@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
 
@@ -19,6 +20,7 @@ from atf.storage import dead_letters_repository, overview_repository, run_change
 from atf.storage.database import Database
 from atf.storage.retention import PostgresRetention
 from atf.storage.run_queue import PostgresRunQueue
+from atf.storage.run_steps_repository import progress_of
 
 _DAYS_AGO: Final = text("SELECT now() - make_interval(days => :days)")
 
@@ -38,7 +40,8 @@ class PostgresRuns:
     async def get_run(self, user_id: int, run_id: RunId) -> RunRecord | None:
         """Return one run."""
         async with self._database.transaction() as connection:
-            return await runs_repository.get_run(connection, user_id, run_id)
+            found = await runs_repository.get_run(connection, user_id, run_id)
+            return found and replace(found, progress=await progress_of(connection, run_id))
 
     async def pending_runs(self, job_type: str | None, limit: int) -> Sequence[RunRecord]:
         """Return runs that may begin now, in the order in which they are claimed."""

@@ -11,9 +11,10 @@ from atf.errors import Conflict, InvalidAlertRule, InvalidCron, InvalidInput, No
 from atf.jobs.run import JobType
 from atf.jobs.schedules_service import SchedulesService, UserLimits
 from atf.market.bars import Bars, Series, Timeframe
-from atf.market.data_manager import DataManager
+from atf.market.provider import ProviderTraits
 from atf.schedules.cron_parser import CronParser
 from atf.schedules.schedule import Schedule, ScheduleCreate
+from atf.testing.market import open_market
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 CONFIG = {"ticker": "AAPL", "timeframe": "1h", "rule": {"indicator": "price", "operator": ">", "value": 70}}
@@ -34,8 +35,11 @@ class FrozenMarketClock:
 
 class AaplOnly:
     name = "aapl"
+    traits = ProviderTraits(is_local=True)
 
-    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+    async def closed_bars(
+        self, series: Series, until: datetime, count: int, since: datetime | None = None
+    ) -> Bars:
         return Bars.empty()
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
@@ -140,13 +144,13 @@ def memory() -> Memory:
 @pytest.fixture
 def service(memory: Memory) -> AlertsService:
     clock = FrozenMarketClock()
-    return AlertsService(memory, SchedulesService(memory, clock), DataManager([AaplOnly()]), clock)
+    return AlertsService(memory, SchedulesService(memory, clock), open_market(AaplOnly()), clock)
 
 
 async def test_an_alert_counts_as_a_schedule_of_its_user(memory: Memory) -> None:
     clock = FrozenMarketClock()
     one_each = SchedulesService(memory, clock, limits=UserLimits(schedules=1))
-    service = AlertsService(memory, one_each, DataManager([AaplOnly()]), clock)
+    service = AlertsService(memory, one_each, open_market(AaplOnly()), clock)
     await service.add(1, NewAlert(CONFIG))
     with pytest.raises(Conflict, match="a user may have 1 schedules here"):
         await service.add(1, NewAlert(CONFIG))

@@ -15,8 +15,9 @@ from atf.alerts.rearm import AlertState, AlertStatus
 from atf.errors import InvalidAlertRule, NotFound, TemporaryFailure, TransactionConflict, UnstorableData
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, RunId, RunKey, WorkerId
 from atf.market.bars import Bars, Series, Timeframe
-from atf.market.data_manager import DataManager
+from atf.market.provider import ProviderTraits
 from atf.notifications.message import OutgoingMessage
+from atf.testing.market import open_market
 
 BEGIN = datetime(2027, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -169,13 +170,16 @@ class FakeProvider:
     """Has the bars that it was given; a series without any is not ready."""
 
     name = "fake"
+    traits = ProviderTraits(is_local=True)
 
     def __init__(self, bars: Mapping[str, Bars | None], is_in_transaction: Callable[[], bool]) -> None:
         self.bars = bars
         self.asked: list[tuple[str, int]] = []
         self._is_in_transaction = is_in_transaction
 
-    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+    async def closed_bars(
+        self, series: Series, until: datetime, count: int, since: datetime | None = None
+    ) -> Bars:
         assert not self._is_in_transaction()
         self.asked.append((series.symbol, count))
         if series.symbol not in self.bars:
@@ -216,7 +220,7 @@ class World:
         self.queue = FakeQueue()
         self.provider = FakeProvider(bars or {"T": bars_of(4, 6)}, lambda: self.store.is_open)
         self.clock = FakeMarketClock(BEGIN + HOUR * 2)
-        self.evaluator = AlertEvaluator(self.store, self.queue, DataManager([self.provider]), self.clock)
+        self.evaluator = AlertEvaluator(self.store, self.queue, open_market(self.provider), self.clock)
 
     async def handle(self, *runs: ClaimedRun) -> Committed:
         await self.evaluator.handle(ClaimedBatch(WORKER, JobType.ALERT, runs))

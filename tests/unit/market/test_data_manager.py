@@ -7,7 +7,9 @@ import pytest
 
 from atf.errors import InvalidInput, NotFound, PermanentFailure, TemporaryFailure
 from atf.market.bars import Bars, Series, Timeframe
-from atf.market.data_manager import BarProvider, DataManager
+from atf.market.data_manager import DataManager
+from atf.market.provider import BarProvider, ProviderTraits
+from atf.testing.market import open_market
 
 NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -24,7 +26,9 @@ def bars_until(newest_open: datetime, count: int = 3) -> Bars:
 
 
 class Fake:
-    """A provider that knows some symbols at 1h and answers at once; subclasses misbehave."""
+    """A local provider that knows some symbols at 1h and answers at once; subclasses misbehave."""
+
+    traits = ProviderTraits(is_local=True)
 
     def __init__(self, *known: str, name: str = "fake", bars: Bars | None = None) -> None:
         self.name = name
@@ -32,7 +36,9 @@ class Fake:
         self.bars = bars_until(NOON - HOUR) if bars is None else bars
         self.asked: list[str] = []
 
-    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+    async def closed_bars(
+        self, series: Series, until: datetime, count: int, since: datetime | None = None
+    ) -> Bars:
         self.asked.append(series.symbol)
         if series.symbol not in self.known:
             raise NotFound(f"{self.name} has no {series}")
@@ -66,7 +72,9 @@ class Hanging(Fake):
         finally:
             self.under_way -= 1
 
-    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+    async def closed_bars(
+        self, series: Series, until: datetime, count: int, since: datetime | None = None
+    ) -> Bars:
         if series.symbol in self.known:
             await self.hang()
         return await super().closed_bars(series, until, count)
@@ -87,7 +95,9 @@ class Failing(Fake):
         super().__init__(name=name)
         self.error = error
 
-    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
+    async def closed_bars(
+        self, series: Series, until: datetime, count: int, since: datetime | None = None
+    ) -> Bars:
         raise self.error
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
@@ -98,30 +108,33 @@ class Failing(Fake):
 
 
 def manager(*providers: BarProvider, patience: timedelta = LONG, calls: int = 16) -> DataManager:
-    return DataManager(providers, patience=patience, calls_per_provider=calls)
+    for provider in providers:
+        if isinstance(provider, Fake):
+            provider.traits = ProviderTraits(is_local=True, calls_at_once=calls)
+    return open_market(*providers, patience=patience)
 
 
 async def test_every_wanted_series_is_in_exactly_one_of_ready_late_and_unknown() -> None:
     data = manager(Hanging("SLOW"), Fake("FAST"), patience=AT_ONCE)
-    fetched = await data.closed_bars({hourly(s): 3 for s in ("FAST", "SLOW", "NONE")}, until=NOON)
+    fetched = await data.closed_bars_of({hourly(s): 3 for s in ("FAST", "SLOW", "NONE")}, until=NOON)
     assert set(fetched.ready) == {hourly("FAST")}
     assert fetched.late == {hourly("SLOW")}
     assert fetched.unknown == {hourly("NONE"): "fake has no NONE 1h"}
 
 
 async def test_nothing_wanted_is_nothing_fetched() -> None:
-    fetched = await manager(Fake("A")).closed_bars({}, until=NOON)
+    fetched = await manager(Fake("A")).closed_bars_of({}, until=NOON)
     assert (fetched.ready, fetched.late, fetched.unknown) == ({}, frozenset(), {})
 
 
 async def test_patience_of_the_call_overrides_that_of_the_manager() -> None:
-    fetched = await manager(Hanging("A")).closed_bars({hourly("A"): 1}, until=NOON, within=AT_ONCE)
+    fetched = await manager(Hanging("A")).closed_bars_of({hourly("A"): 1}, until=NOON, within=AT_ONCE)
     assert fetched.late == {hourly("A")}
 
 
 async def test_what_is_late_is_cancelled_before_the_call_returns() -> None:
     provider = Hanging("A", "B")
-    await manager(provider, patience=AT_ONCE).closed_bars({hourly("A"): 1, hourly("B"): 1}, until=NOON)
+    await manager(provider, patience=AT_ONCE).closed_bars_of({hourly("A"): 1, hourly("B"): 1}, until=NOON)
     assert (provider.cancelled, provider.under_way) == (2, 0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     gc.collect()  # a task that nobody waited for would warn here, and warnings are errors
@@ -129,7 +142,7 @@ async def test_what_is_late_is_cancelled_before_the_call_returns() -> None:
 
 async def test_cancelling_the_call_cancels_what_it_started() -> None:
     provider = Hanging("A")
-    call = asyncio.create_task(manager(provider).closed_bars({hourly("A"): 1}, until=NOON))
+    call = asyncio.create_task(manager(provider).closed_bars_of({hourly("A"): 1}, until=NOON))
     await provider.reached.wait()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -141,7 +154,7 @@ async def test_cancelling_the_call_cancels_what_it_started() -> None:
 async def test_series_are_fetched_at_the_same_time_up_to_the_bound() -> None:
     provider = Hanging(*"ABCDE")
     data = manager(provider, patience=AT_ONCE, calls=3)
-    fetched = await data.closed_bars({hourly(s): 1 for s in "ABCDE"}, until=NOON)
+    fetched = await data.closed_bars_of({hourly(s): 1 for s in "ABCDE"}, until=NOON)
     assert provider.most_under_way == 3
     assert fetched.late == {hourly(s) for s in "ABCDE"}
 
@@ -149,7 +162,7 @@ async def test_series_are_fetched_at_the_same_time_up_to_the_bound() -> None:
 async def test_a_hanging_provider_does_not_use_up_the_calls_of_another() -> None:
     first, second = Fake("A", "B"), Hanging("X", "Y", "Z")
     data = manager(first, second, patience=AT_ONCE, calls=1)
-    fetched = await data.closed_bars({hourly(s): 1 for s in "XYZAB"}, until=NOON)
+    fetched = await data.closed_bars_of({hourly(s): 1 for s in "XYZAB"}, until=NOON)
     assert set(fetched.ready) == {hourly("A"), hourly("B")}
     assert fetched.late == {hourly(s) for s in "XYZ"}
 
@@ -157,47 +170,47 @@ async def test_a_hanging_provider_does_not_use_up_the_calls_of_another() -> None
 async def test_calls_are_free_again_after_a_late_one() -> None:
     provider = Hanging("A")
     data = manager(provider, patience=AT_ONCE, calls=1)
-    await data.closed_bars({hourly("A"): 1}, until=NOON)
+    await data.closed_bars_of({hourly("A"): 1}, until=NOON)
     provider.never.set()
-    fetched = await data.closed_bars({hourly("A"): 1}, until=NOON, within=LONG)
+    fetched = await data.closed_bars_of({hourly("A"): 1}, until=NOON, within=LONG)
     assert set(fetched.ready) == {hourly("A")}
 
 
 @pytest.mark.parametrize("first", [Fake(name="empty"), Failing(TemporaryFailure("down"))], ids=lambda p: p.name)
 async def test_the_next_provider_is_asked_when_one_does_not_know_or_cannot_answer(first: Fake) -> None:
-    fetched = await manager(first, Fake("A")).closed_bars({hourly("A"): 3}, until=NOON)
+    fetched = await manager(first, Fake("A")).closed_bars_of({hourly("A"): 3}, until=NOON)
     assert len(fetched.ready[hourly("A")]) == 3
 
 
 async def test_the_first_provider_that_has_bars_is_the_only_one_asked() -> None:
     second = Fake("A", name="second")
-    await manager(Fake("A"), second).closed_bars({hourly("A"): 3}, until=NOON)
+    await manager(Fake("A"), second).closed_bars_of({hourly("A"): 3}, until=NOON)
     assert second.asked == []
 
 
 @pytest.mark.parametrize("order", [1, -1])
 async def test_a_series_that_one_provider_may_have_is_late_and_not_unknown(order: int) -> None:
     providers = [Failing(TemporaryFailure("down")), Fake()][::order]
-    fetched = await manager(*providers).closed_bars({hourly("A"): 3}, until=NOON)
+    fetched = await manager(*providers).closed_bars_of({hourly("A"): 3}, until=NOON)
     assert fetched.late == {hourly("A")}
     assert fetched.unknown == {}
 
 
 @pytest.mark.parametrize("error", [InvalidInput("A.csv is broken"), PermanentFailure("A.csv is broken")])
 async def test_a_broken_source_is_told_and_not_hidden_by_the_next_provider(error: Exception) -> None:
-    fetched = await manager(Failing(error), Fake("A")).closed_bars({hourly("A"): 3}, until=NOON)
+    fetched = await manager(Failing(error), Fake("A")).closed_bars_of({hourly("A"): 3}, until=NOON)
     assert fetched.unknown == {hourly("A"): "A.csv is broken"}
 
 
 async def test_without_providers_every_series_is_unknown() -> None:
-    fetched = await manager().closed_bars({hourly("A"): 3}, until=NOON)
+    fetched = await manager().closed_bars_of({hourly("A"): 3}, until=NOON)
     assert fetched.unknown == {hourly("A"): "no provider of bars is configured"}
 
 
 async def test_a_programming_error_of_a_provider_is_raised_and_leaves_no_task() -> None:
     hanging = Hanging("B")
     with pytest.raises(ZeroDivisionError):
-        await manager(hanging, Failing(ZeroDivisionError())).closed_bars(
+        await manager(hanging, Failing(ZeroDivisionError())).closed_bars_of(
             {hourly("A"): 1, hourly("B"): 1}, until=NOON
         )
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -206,7 +219,7 @@ async def test_a_programming_error_of_a_provider_is_raised_and_leaves_no_task() 
 
 async def test_a_provider_cannot_leak_a_bar_that_is_not_closed() -> None:
     lying = Fake("A", bars=bars_until(NOON + HOUR, count=5))
-    fetched = await manager(lying).closed_bars({hourly("A"): 5}, until=NOON)
+    fetched = await manager(lying).closed_bars_of({hourly("A"): 5}, until=NOON)
     bars = fetched.ready[hourly("A")]
     assert bars.time_at(-1) == NOON - HOUR
     assert len(bars) == 3
@@ -214,12 +227,12 @@ async def test_a_provider_cannot_leak_a_bar_that_is_not_closed() -> None:
 
 async def test_a_provider_cannot_give_more_bars_than_wanted() -> None:
     generous = Fake("A", bars=bars_until(NOON - HOUR, count=9))
-    fetched = await manager(generous).closed_bars({hourly("A"): 2}, until=NOON)
+    fetched = await manager(generous).closed_bars_of({hourly("A"): 2}, until=NOON)
     assert [fetched.ready[hourly("A")].time_at(i) for i in (0, 1)] == [NOON - 2 * HOUR, NOON - HOUR]
 
 
 async def test_a_known_series_without_bars_is_ready_and_empty() -> None:
-    fetched = await manager(Fake("A", bars=Bars.empty())).closed_bars({hourly("A"): 2}, until=NOON)
+    fetched = await manager(Fake("A", bars=Bars.empty())).closed_bars_of({hourly("A"): 2}, until=NOON)
     assert len(fetched.ready[hourly("A")]) == 0
 
 
@@ -236,7 +249,7 @@ async def test_an_unknown_ticker_is_named_with_its_field_and_what_is_known() -> 
     assert str(caught.value) == "ticker: unknown ticker 'XYZ' at 1h; known here: AAPL, FB, MSFT"
 
 
-@pytest.mark.parametrize("typed", ["APPL", "aapl"])
+@pytest.mark.parametrize("typed", ["APPL", "appl"])
 async def test_a_near_miss_is_answered_with_the_ticker_that_was_meant(typed: str) -> None:
     with pytest.raises(InvalidInput, match=r"\(did you mean 'AAPL'\?\)"):
         await manager(Fake("MSFT", "AAPL")).require_known(typed, Timeframe.H1, field="ticker")

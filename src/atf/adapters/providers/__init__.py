@@ -1,1 +1,1 @@
-"""Sources of bars: each module is one ``market.data_manager.BarProvider``."""
+"""Sources of bars: each module is one ``market.provider.BarProvider``."""

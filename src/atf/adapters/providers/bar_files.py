@@ -1,48 +1,104 @@
-"""What a file of bars looks like: its columns, its times, its numbers, as CSV and as Parquet.
+"""One file of bars, whatever its format: CSV, JSON or Parquet, of one symbol or of several.
 
-Turns one file into ``Bars`` or says where it is broken; where files lie and when they are read again is in
+Turns a file into ``Bars`` or says where it is broken; where files lie and when they are read again is in
 ``files.py``.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import math
-import re
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TextIO, cast
+from typing import Final
 
 import numpy as np
 
-from atf.errors import ConfigurationError, InvalidInput
-from atf.market.bars import COLUMNS, Bars, FloatArray, TimeArray, to_nanoseconds
+from atf.adapters.providers.bar_columns import FileRows, broken
+from atf.adapters.providers.csv_bars import read_csv
+from atf.adapters.providers.json_bars import read_json
+from atf.adapters.providers.parquet_bars import read_parquet
+from atf.errors import InvalidInput
+from atf.market.bars import Bars, FloatArray, TimeArray
+from atf.market.symbols import canonical
 
-TIME_NAMES: Final = ("timestamp", "open_time", "time", "date")
-SYMBOL_NAMES: Final = ("symbol", "ticker")
-_MISSING: Final = frozenset({"", "nan", "null", "none", "na", "n/a"})
-_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
-_COMPACT_DATE: Final = re.compile(r"(19|20)[0-9]{6}")
-_LAST_NANOSECOND: Final = 2**63 - 1
-# An epoch number is seconds, ms, us or ns by its size; the borders lie in 1973 for the finer unit and in
-# the year 5138 for the coarser one, so that no price history is near them.
-_EPOCH_UNITS: Final = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
+UNNAMED: Final = ""
+"""The key of the bars of a file that names no symbol."""
+_READERS: Final[Mapping[str, Callable[[Path], FileRows]]] = {
+    ".csv": read_csv,
+    ".csv.gz": read_csv,
+    ".parquet": read_parquet,
+    ".json": read_json,
+    ".json.gz": read_json,
+}
+ENDINGS: Final = tuple(_READERS)
+_SHOWN_SYMBOLS: Final = 5
 
 
-def read_bars(path: Path) -> Bars:
-    """Read a .csv, .csv.gz or .parquet file.
+def read_bars(path: Path, symbol: str | None = None) -> Bars:
+    """Read a .csv, .csv.gz, .json, .json.gz or .parquet file.
+
+    ``symbol``: whose bars, in any spelling, where the file has a column of symbols; a file without one is
+    whoever's it is said to be. Of bids and asks the middle is taken, and Yahoo's "Adj Close" is not used.
 
     Time:   ISO 8601 (no offset means UTC, a bare date 00:00Z) or whole numbers since 1970 in s, ms, us or
             ns by their size. Rows may be in any order; of equal times the last one counts.
-    Errors: InvalidInput with file, line and column; ConfigurationError if Parquet support is not installed;
-            OSError as the system raises it.
+    Errors: InvalidInput with file, line or item, and column, also when the file is of several symbols and none
+            is given, or has no bars of the one that is; ConfigurationError if Parquet support is not
+            installed; OSError as the system raises it.
     """
-    times, values = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    return bars_of(path, read_file(path), symbol)
+
+
+def symbols_in_file(path: Path) -> tuple[str, ...]:
+    """Return the symbols that a file names, canonical and sorted; none if it names none. Errors: as read_bars."""
+    return tuple(sorted(read_file(path).keys() - {UNNAMED}))
+
+
+def read_file(path: Path) -> dict[str, Bars]:
+    """Read the bars of all symbols, by canonical symbol; ``UNNAMED`` if the file names none."""
+    rows = _reader(path)(path)
+    if rows.symbols is None:
+        return {UNNAMED: _sorted_bars(rows.times, rows.values)}
+    return {
+        name: _sorted_bars(rows.times[where], rows.values[where])
+        for name, where in _rows_by_symbol(path, rows.symbols).items()
+    }
+
+
+def bars_of(path: Path, found: Mapping[str, Bars], symbol: str | None) -> Bars:
+    """Return one symbol's bars of what ``read_file`` found in a file. Errors: as read_bars."""
+    if UNNAMED in found:
+        return found[UNNAMED]
+    if symbol is not None:
+        wanted = _canonical_or_as_given(symbol)
+        if wanted not in found:
+            raise broken(path, f"no bars of {wanted}; it has {_listing(sorted(found))}")
+        return found[wanted]
+    if len(found) > 1:
+        what = f"bars of several symbols in one file ({_listing(sorted(found))}): say whose are wanted"
+        raise broken(path, what)
+    return next(iter(found.values()), Bars.empty())
+
+
+def _reader(path: Path) -> Callable[[Path], FileRows]:
+    reader = next((read for ending, read in _READERS.items() if path.name.endswith(ending)), None)
+    if reader is None:
+        raise broken(path, f"not a kind of file that can be read; allowed are {', '.join(ENDINGS)}")
+    return reader
+
+
+def _rows_by_symbol(path: Path, symbols: Sequence[str]) -> dict[str, TimeArray]:
+    """Return the rows of each canonical symbol, in the file's order."""
+    spelled = {each: _canonical_or_as_given(each) for each in dict.fromkeys(symbols)}
+    if UNNAMED in spelled.values():
+        raise broken(path, "a row without its symbol")
+    numbers = {name: number for number, name in enumerate(sorted(set(spelled.values())))}
+    codes = np.array([numbers[spelled[each]] for each in symbols], dtype=np.int64)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(1, len(numbers)))
+    return dict(zip(numbers, np.split(order, starts), strict=True)) if numbers else {}
+
+
+def _sorted_bars(times: TimeArray, values: FloatArray) -> Bars:
     order = np.argsort(times, kind="stable")
     times = times[order]
     is_last = np.ones(len(times), dtype=np.bool_)
@@ -50,226 +106,14 @@ def read_bars(path: Path) -> Bars:
     return Bars.from_columns(times[is_last], values[order][is_last])
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where in a row the wanted columns are."""
-
-    names: Sequence[str]
-    time: int
-    values: tuple[int, ...]
-    symbol: int | None
-
-    @classmethod
-    def of(cls, names: Sequence[str]) -> _Layout:
-        """Find the columns by name, in any case; raise ValueError that says which one is not there."""
-        plain = [name.strip().lower() for name in names]
-        found = ", ".join(names)
-        time = next((plain.index(name) for name in TIME_NAMES if name in plain), None)
-        if time is None:
-            raise ValueError(f"no time column ({', '.join(TIME_NAMES)}); found: {found}")
-        missing = [name for name in COLUMNS if name not in plain]
-        if missing:
-            raise ValueError(f"no column {', '.join(missing)}; found: {found}")
-        symbol = next((plain.index(name) for name in SYMBOL_NAMES if name in plain), None)
-        return cls(names, time, tuple(plain.index(name) for name in COLUMNS), symbol)
-
-
-def _broken(path: Path, what: str, *, line: int | None = None, column: str | None = None) -> InvalidInput:
-    place = "".join((f", line {line}" if line else "", f", column {column!r}" if column else ""))
-    return InvalidInput(f"{path}{place}: {what}")
-
-
-def _several_symbols(path: Path, symbols: Sequence[str]) -> InvalidInput:
-    return _broken(path, f"bars of several symbols in one file ({', '.join(symbols[:3])}): one file is one")
-
-
-# --- CSV ---
-
-
-def _read_csv(path: Path) -> tuple[TimeArray, FloatArray]:
-    times: list[int] = []
-    values: list[list[float]] = []
-    symbols: set[str] = set()
-    with _csv_rows(path) as (layout, rows):
-        for line, cells in rows:
-            times.append(_csv_time(path, line, layout, cells))
-            values.append(_csv_values(path, line, layout, cells))
-            if layout.symbol is not None:
-                symbols.add(cells[layout.symbol])
-    if len(symbols) > 1:
-        raise _several_symbols(path, sorted(symbols))
-    return np.array(times, dtype=np.int64), np.array(values, dtype=np.float64).reshape(-1, len(COLUMNS))
-
-
-@contextmanager
-def _csv_rows(path: Path) -> Iterator[tuple[_Layout, Iterator[tuple[int, list[str]]]]]:
-    """Open a CSV file and yield its layout and its rows with their line numbers."""
+def _canonical_or_as_given(symbol: str) -> str:
+    """Return the canonical spelling; what cannot be a symbol stays, as only its own file needs it."""
     try:
-        with _open_text(path) as file:
-            reader = csv.reader(file, strict=True)
-            layout = _csv_layout(path, next(reader, []))
-            yield layout, _whole_rows(path, layout, reader)
-    except csv.Error as exc:
-        raise _broken(path, f"not a CSV file: {exc}") from exc
-    except UnicodeDecodeError as exc:
-        raise _broken(path, "not UTF-8 text") from exc
-    except (gzip.BadGzipFile, zlib.error, EOFError) as exc:
-        raise _broken(path, f"not a whole gzip file: {exc}") from exc
+        return canonical(symbol)
+    except InvalidInput:
+        return symbol.strip()
 
 
-def _open_text(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _csv_layout(path: Path, header: list[str]) -> _Layout:
-    try:
-        return _Layout.of(header)
-    except ValueError as exc:
-        raise _broken(path, str(exc), line=1) from exc
-
-
-def _whole_rows(path: Path, layout: _Layout, reader: Any) -> Iterator[tuple[int, list[str]]]:
-    for cells in reader:
-        if not cells:
-            continue
-        if len(cells) != len(layout.names):
-            what = f"{len(cells)} cells, but the header has {len(layout.names)}"
-            raise _broken(path, what, line=reader.line_num)
-        yield reader.line_num, cells
-
-
-def _csv_time(path: Path, line: int, layout: _Layout, cells: list[str]) -> int:
-    try:
-        return parse_time(cells[layout.time])
-    except ValueError as exc:
-        raise _broken(path, str(exc), line=line, column=layout.names[layout.time]) from exc
-
-
-def _csv_values(path: Path, line: int, layout: _Layout, cells: list[str]) -> list[float]:
-    try:
-        return [_parse_number(cells[i]) for i in layout.values]
-    except ValueError:
-        bad = next(i for i in layout.values if not _is_number(cells[i]))
-        what = f"{cells[bad]!r} is not a number"
-        raise _broken(path, what, line=line, column=layout.names[bad]) from None
-
-
-def _parse_number(text: str) -> float:
-    """Return the number, NaN if the cell says that there is none."""
-    try:
-        return float(text)
-    except ValueError:
-        if text.strip().lower() in _MISSING:
-            return math.nan
-        raise
-
-
-def _is_number(text: str) -> bool:
-    try:
-        _parse_number(text)
-    except ValueError:
-        return False
-    return True
-
-
-# --- times ---
-
-
-def parse_time(text: str) -> int:
-    """Return nanoseconds since 1970 of a time as files have it; ValueError says what is allowed."""
-    text = text.strip()
-    if _COMPACT_DATE.fullmatch(text):
-        raise ValueError(f"{text!r} may be a date or seconds: write a date as {text[:4]}-{text[4:6]}-{text[6:]}")
-    if _WHOLE.fullmatch(text):
-        return epoch_nanoseconds(int(text))
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        allowed = "2024-01-31T09:30:00Z, 2024-01-31 or a whole number of s, ms, us or ns since 1970"
-        raise ValueError(f"{text!r} is not a time; allowed are {allowed}") from None
-    return _in_range(to_nanoseconds(instant if instant.tzinfo else instant.replace(tzinfo=UTC)), text)
-
-
-def epoch_nanoseconds(number: int) -> int:
-    """Return nanoseconds since 1970 of a whole number of s, ms, us or ns since then, told by its size."""
-    factor = next((factor for below, factor in _EPOCH_UNITS if abs(number) < below), 1)
-    return _in_range(number * factor, number)
-
-
-def _in_range(nanoseconds: int, given: object) -> int:
-    if abs(nanoseconds) > _LAST_NANOSECOND:
-        raise ValueError(f"{given!r} is outside the years 1678 to 2261")
-    return nanoseconds
-
-
-# --- Parquet ---
-
-
-def _read_parquet(path: Path) -> tuple[TimeArray, FloatArray]:
-    arrow, parquet = _import_arrow()
-    try:
-        with parquet.ParquetFile(path) as file:
-            layout = _parquet_layout(path, file.schema_arrow.names)
-            wanted = [layout.names[i] for i in (layout.time, *layout.values)]
-            table = file.read(columns=wanted)
-            if layout.symbol is not None:
-                _refuse_several_symbols(path, file, layout.names[layout.symbol])
-    except (arrow.ArrowException, UnicodeDecodeError) as exc:
-        raise _broken(path, f"not a Parquet file that can be read: {exc}") from exc
-    except OSError as exc:
-        if exc.errno is not None:
-            raise
-        # Arrow's word for a file whose inside is damaged; the system's own errors have a number.
-        raise _broken(path, f"not a whole Parquet file: {exc}") from exc
-    time, *columns = (table.column(name) for name in wanted)
-    times = _parquet_times(arrow, path, wanted[0], time)
-    values = [_parquet_values(arrow, path, *each) for each in zip(wanted[1:], columns, strict=True)]
-    return times, np.column_stack(values).reshape(-1, len(COLUMNS))
-
-
-def _import_arrow() -> tuple[Any, Any]:
-    """Import pyarrow when the first Parquet file is read: it is an extra, and slow to load."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as exc:
-        raise ConfigurationError("Parquet files need an extra: pip install 'atf[parquet]'") from exc
-    return pyarrow, pyarrow.parquet
-
-
-def _parquet_layout(path: Path, names: Sequence[str]) -> _Layout:
-    try:
-        return _Layout.of(names)
-    except ValueError as exc:
-        raise _broken(path, str(exc)) from exc
-
-
-def _refuse_several_symbols(path: Path, file: Any, name: str) -> None:
-    symbols = [str(each) for each in file.read(columns=[name]).column(name).unique().to_pylist()]
-    if len(symbols) > 1:
-        raise _several_symbols(path, sorted(symbols))
-
-
-def _parquet_times(arrow: Any, path: Path, name: str, column: Any) -> TimeArray:
-    if column.null_count:
-        raise _broken(path, "a time is missing", column=name)
-    try:
-        if arrow.types.is_temporal(column.type):
-            unit = arrow.timestamp("ns", tz=getattr(column.type, "tz", None))
-            exact: TimeArray = column.cast(unit).cast(arrow.int64()).to_numpy().copy()
-            return exact
-        read = epoch_nanoseconds if arrow.types.is_integer(column.type) else parse_time
-        return np.array([read(each) for each in column.to_pylist()], dtype=np.int64)
-    except (arrow.ArrowException, ValueError, TypeError, AttributeError) as exc:
-        raise _broken(path, f"not times: {exc}", column=name) from exc
-
-
-def _parquet_values(arrow: Any, path: Path, name: str, column: Any) -> FloatArray:
-    try:
-        # safe=False: a volume above 2**53 as a whole number is rounded, not refused.
-        values: FloatArray = column.cast(arrow.float64(), safe=False).to_numpy()
-    except arrow.ArrowException as exc:
-        raise _broken(path, f"not numbers: {exc}", column=name) from exc
-    return values
+def _listing(symbols: Sequence[str]) -> str:
+    cut = f" and {len(symbols) - _SHOWN_SYMBOLS} more" if len(symbols) > _SHOWN_SYMBOLS else ""
+    return ", ".join(symbols[:_SHOWN_SYMBOLS]) + cut if symbols else "none"

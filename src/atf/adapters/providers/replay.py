@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from atf.errors import NotFound
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.provider import ProviderTraits
 
 
 class BarStore(Protocol):
@@ -30,16 +31,22 @@ class ReplayBarProvider:
     """Serves the bar store; a symbol that lists later has no bars yet, which is not the same as unknown."""
 
     name = "replay"
+    traits = ProviderTraits(is_local=True, settle=timedelta(0))
 
     def __init__(self, store: BarStore) -> None:
         self._store = store
 
-    async def closed_bars(self, series: Series, until: datetime, count: int) -> Bars:
-        """Return the newest closed bars. Errors: NotFound for a series of which nothing is stored."""
+    async def closed_bars(
+        self, series: Series, until: datetime, count: int, since: datetime | None = None
+    ) -> Bars:
+        """Return the newest closed bars that open at ``since`` or later.
+
+        Errors: NotFound for a series of which nothing is stored.
+        """
         bars = await self._store.closed_bars(series, until, count)
         if not len(bars) and not await self._store.knows(series.symbol, series.timeframe):
             raise NotFound(f"no bars of {series} are stored")
-        return bars
+        return bars.since(since)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Return whether the series can be replayed."""

@@ -199,3 +199,16 @@ job_run_statistics = Table(
     Column("total_seconds", Double, nullable=False),
     Column("max_seconds", Double, nullable=False),
 )
+
+# What a long run is made of, such as one symbol each: a run that is taken up again goes on where it was cut off.
+job_run_steps = Table(
+    "job_run_steps",
+    metadata,
+    Column("run_id", UUID(as_uuid=True), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("outcome", JSONB),
+    instant("finished_at", nullable=True),
+    instant("begun_at", default_now=True),
+    PrimaryKeyConstraint("run_id", "step"),
+)

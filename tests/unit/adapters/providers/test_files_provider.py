@@ -1,19 +1,21 @@
 import gzip
+import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from atf.adapters.providers import bar_files, files
-from atf.adapters.providers.bar_files import parse_time, read_bars
+from atf.adapters.providers.bar_files import read_bars, symbols_in_file
+from atf.adapters.providers.file_times import parse_time
 from atf.adapters.providers.files import FilesBarProvider, file_stem
 from atf.errors import ConfigurationError, InvalidInput, NotFound, TemporaryFailure
 from atf.market.bars import COLUMNS, Bars, Series, Timeframe, to_nanoseconds
-from atf.market.data_manager import DataManager
 
 HEADER = "timestamp,open,high,low,close,volume"
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -120,6 +122,207 @@ def test_other_times_are_understood_or_refused(text: str, instant: datetime | No
         assert parse_time(text) == to_nanoseconds(instant)
 
 
+# --- layouts of others ---
+
+
+def test_yahoos_download_is_read_unadjusted(tmp_path: Path) -> None:
+    lines = ["Date,Open,High,Low,Close,Adj Close,Volume", "2024-01-02,1,2,0.5,1.5,1.2,100"]
+    assert read_bars(write(tmp_path / "a.csv", *lines)).close.tolist() == [1.5]
+
+
+KLINE = '1637971200000,"0.1","0.4","0.05","0.2","36304.2",1637971259999,"1.03",79,"19523.0","0.5","0"'
+
+
+@pytest.mark.parametrize("stamp", ["1637971200000", "1637971200000000"])
+def test_binances_public_files_need_no_header(tmp_path: Path, stamp: str) -> None:
+    bars = read_bars(write(tmp_path / "a.csv", KLINE.replace("1637971200000", stamp)))
+    assert len(bars) == 1
+    assert bars.time_at(0) == datetime(2021, 11, 27, tzinfo=UTC)
+    assert [float(bars.column(name)[0]) for name in COLUMNS] == [0.1, 0.4, 0.05, 0.2, 36304.2]
+
+
+def test_of_bids_and_asks_the_middle_counts_and_there_is_no_volume(tmp_path: Path) -> None:
+    names = [f"{side}_{name}" for side in ("bid", "ask") for name in COLUMNS[:4]]
+    path = write(tmp_path / "a.csv", ",".join(["timestamp", *names]), "2024-01-02,1,3,0.5,2,2,5,1,")
+    bars = read_bars(path)
+    assert [float(bars.column(name)[0]) for name in COLUMNS[:3]] == [1.5, 4, 0.75]
+    assert np.isnan([bars.close[0], bars.volume[0]]).all(), "an ask alone has no middle"
+
+
+def test_parquet_files_may_have_bids_and_asks_as_well(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    names = [f"{side}_{name}" for side in ("bid", "ask") for name in COLUMNS[:4]]
+    columns = {name: [float(n)] for n, name in enumerate(names)}
+    parquet.write_table(arrow.table({"time": ["2024-01-02"], **columns}), tmp_path / "a.parquet")
+    bars = read_bars(tmp_path / "a.parquet")
+    assert [float(bars.column(name)[0]) for name in COLUMNS[:4]] == [2, 3, 4, 5]
+
+
+OBJECTS = [
+    {"Date": "2024-01-03", "open": "1", "high": 2, "low": 0.5, "close": None, "volume": 100, "note": []},
+    {"Date": "2024-01-02", "open": 1, "high": 2, "low": 0.5, "close": "1.5", "volume": 100.0, "note": {}},
+]
+ARRAYS: list[list[Any]] = [
+    [1704240000000, 1, 2, 0.5, None, "100"],
+    [1704153600000.0, "1", 2, 0.5, 1.5, 100, "more"],
+]
+TABLE = {
+    "timestamp": ["2024-01-03T00:00:00Z", 1704153600],
+    "open": [1, 1],
+    "high": [2, 2],
+    "low": [0.5, 0.5],
+    "close": [float("nan"), 1.5],
+    "volume": [100, 100],
+    "source": "somewhere",
+}
+CHART_META = {"symbol": "BRK-B", "dataGranularity": "1d", "exchangeTimezoneName": "America/New_York"}
+CHART: dict[str, Any] = {
+    "chart": {
+        "error": None,
+        "result": [
+            {
+                "meta": CHART_META,
+                "timestamp": [1704205800, 1704292200, 1704378600],
+                "indicators": {
+                    "quote": [
+                        {
+                            "open": [1, 1, None],
+                            "high": [2, 2, None],
+                            "low": [0.5, 0.5, None],
+                            "close": [1.5, None, None],
+                            "volume": [100, 100, None],
+                        }
+                    ]
+                },
+            }
+        ],
+    }
+}
+
+
+def write_json(path: Path, document: object) -> Path:
+    text = json.dumps(document)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+@pytest.mark.parametrize("document", [OBJECTS, ARRAYS, TABLE, CHART], ids=["objects", "arrays", "table", "chart"])
+def test_json_of_every_shape_is_read(tmp_path: Path, name: str, document: object) -> None:
+    bars = read_bars(write_json(tmp_path / name, document))
+    assert [bars.time_at(i).day for i in range(len(bars))] == [2, 3]
+    assert bars.time_at(0) == datetime(2024, 1, 2, tzinfo=UTC)
+    assert [float(bars.column(name)[0]) for name in COLUMNS] == [1, 2, 0.5, 1.5, 100]
+    assert np.isnan(bars.close[1])
+
+
+def test_a_chart_of_yahoo_says_whose_it_is(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", CHART)
+    assert symbols_in_file(path) == ("BRK.B",)
+    assert len(read_bars(path, "BRK-B")) == 2
+    with pytest.raises(InvalidInput, match=r"no bars of AAPL; it has BRK\.B"):
+        read_bars(path, "AAPL")
+
+
+def test_weeks_of_a_chart_open_on_monday(tmp_path: Path) -> None:
+    weekly = json.loads(json.dumps(CHART))
+    weekly["chart"]["result"][0]["meta"]["dataGranularity"] = "1wk"
+    bars = read_bars(write_json(tmp_path / "a.json", weekly))
+    assert [bars.time_at(i) for i in range(len(bars))] == [datetime(2024, 1, 1, tzinfo=UTC)]
+
+
+def test_an_empty_list_has_no_bars(tmp_path: Path) -> None:
+    assert len(read_bars(write_json(tmp_path / "a.json", []))) == 0
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        (17, "not bars: allowed are a list of objects or arrays"),
+        ({"timestamp": [1]}, "no column open, high, low, close, volume; found: timestamp"),
+        ({**TABLE, "low": [1]}, "column 'low': 1 values, but the time column has 2"),
+        ([OBJECTS[0], {"Date": "2024-01-02"}], "item 1, column 'open': is not there"),
+        ([OBJECTS[0], 5], "item 1: not an object as the first item is"),
+        ([5], "item 0: no time column"),
+        ([{**OBJECTS[0], "high": "x"}], "item 0, column 'high': 'x' is not a number"),
+        ([{**OBJECTS[0], "high": True}], "item 0, column 'high': True is not a number"),
+        ([{**OBJECTS[0], "Date": None}], "item 0, column 'Date': 'None' is not a time"),
+        ([{**OBJECTS[0], "Date": 1704153600.5}], "item 0, column 'Date': '1704153600.5' is not a time"),
+        ([ARRAYS[0], [1, 2]], "item 1: not an array of 6 cells: time, open, high, low, close, volume"),
+        ([[*ARRAYS[0][:5], []]], "item 0, column 'volume': [] is not a number"),
+        ({"chart": {"result": None, "error": {"description": "No data found"}}}, "Yahoo answered: No data found"),
+        ({"chart": {"result": []}}, "not a whole answer of Yahoo's charts"),
+        ({"chart": None}, "not a whole answer of Yahoo's charts"),
+    ],
+)
+def test_broken_json_is_named_with_item_and_column(tmp_path: Path, document: object, complaint: str) -> None:
+    path = write_json(tmp_path / "a.json", document)
+    with pytest.raises(InvalidInput) as caught:
+        read_bars(path)
+    assert str(caught.value).startswith(str(path))
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[[1704153600, 1, 2", "", "nothing", "[" * 100_000, f"[[{'9' * 5000},1,1,1,1,1]]"]
+)
+def test_what_is_not_json_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=r"a\.json"):
+        read_bars(path)
+
+
+MANY = ["symbol," + HEADER, "btcusdt," + row("2024-01-02", 1), "AAPL," + row("2024-01-02", 2)]
+MANY += ["BTC/USDT," + row("2024-01-03", 3), "AAPL," + row("2024-01-01", 4), "AAPL," + row("2024-01-02", 5)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_of_several_symbols_the_wanted_ones_bars_are_taken(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    cells = [line.split(",") for line in MANY]
+    if kind == "csv":
+        write(path, *MANY)
+    elif kind == "json":
+        write_json(path, [dict(zip(cells[0], each, strict=True)) for each in cells[1:]])
+    else:
+        arrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        columns = dict(zip(cells[0], zip(*cells[1:], strict=True), strict=True))
+        numbers = {name: [float(each) for each in columns[name]] for name in COLUMNS}
+        names = arrow.array(columns["symbol"]).dictionary_encode()
+        table = {"symbol": names, "timestamp": list(columns["timestamp"]), **numbers}
+        parquet.write_table(arrow.table(table), path)
+    assert symbols_in_file(path) == ("AAPL", "BTC/USDT")
+    assert read_bars(path, "AAPL").close.tolist() == [4, 5]
+    for spelled in ("BTC/USDT", "BTCUSDT", "btc-usdt"):
+        assert read_bars(path, spelled).close.tolist() == [1, 3]
+    with pytest.raises(InvalidInput, match=r"no bars of MSFT; it has AAPL, BTC/USDT"):
+        read_bars(path, "MSFT")
+    with pytest.raises(InvalidInput, match=r"several symbols in one file \(AAPL, BTC/USDT\)"):
+        read_bars(path)
+
+
+def test_a_row_without_its_symbol_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="a row without its symbol"):
+        read_bars(write(tmp_path / "a.csv", *MANY, "," + row("2024-01-02")))
+
+
+def test_a_file_without_symbols_is_whoevers_it_is_said_to_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEADER, row("2024-01-02"))
+    assert len(read_bars(path, "MSFT")) == 1
+    assert symbols_in_file(path) == ()
+
+
+def test_another_ending_is_refused_with_those_that_are_allowed(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"a\.xlsx: not a kind .* \.csv, \.csv\.gz, \.parquet, \.json, "):
+        read_bars(tmp_path / "a.xlsx")
+
+
 # --- broken files ---
 
 
@@ -131,7 +334,7 @@ def test_other_times_are_understood_or_refused(text: str, instant: datetime | No
         ([HEADER, row("20240102")], "line 2, column 'timestamp': '20240102' may be a date or seconds"),
         ([HEADER, "2024-01-02,1,2"], "line 2: 3 cells, but the header has 6"),
         (["timestamp,open,high,low", "2024-01-02,1,2,0.5"], "line 1: no column close, volume; found: time"),
-        (["when,open,high,low,close,volume"], "line 1: no time column (timestamp, open_time, time, date)"),
+        (["when,open,high,low,close,volume"], "line 1: no time column (timestamp, open_time, time, date, "),
         ([HEADER, '"2024-01-02'], "not a CSV file"),
         (["symbol," + HEADER, "A," + row("1"), "B," + row("1")], "several symbols in one file (A, B)"),
     ],
@@ -305,7 +508,7 @@ async def test_of_two_files_the_folder_of_the_timeframe_counts(tmp_path: Path) -
 async def test_symbols_are_those_of_bar_files_only_each_once_and_sorted(tmp_path: Path) -> None:
     for name in ("1d/MSFT.csv", "1h/MSFT.csv", "1h/BTC_USDT.csv", "IBM_1w.csv", "README.csv", "1d/notes.txt"):
         write(tmp_path / name, HEADER)
-    assert await FilesBarProvider(tmp_path).symbols() == ["BTC_USDT", "IBM", "MSFT"]
+    assert await FilesBarProvider(tmp_path).symbols() == ["BTC/USDT", "IBM", "MSFT"]
 
 
 async def test_a_folder_that_is_not_there_knows_nothing(tmp_path: Path) -> None:
@@ -315,6 +518,60 @@ async def test_a_folder_that_is_not_there_knows_nothing(tmp_path: Path) -> None:
         await provider.closed_bars(DAILY, LATER, 1)
 
 
+@pytest.mark.parametrize("name", ["BTC_USDT", "BTCUSDT", "BTC-USDT", "btc_usdt"])
+async def test_a_pairs_file_is_found_however_it_is_spelled(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "1d" / f"{name}.csv", HEADER, row("2024-01-02", 7))
+    provider = FilesBarProvider(tmp_path)
+    assert await closes(provider, Series("BTC/USDT", Timeframe.D1)) == [7]
+    assert await provider.symbols() == ["BTC/USDT"]
+
+
+async def test_of_several_spellings_the_one_with_an_underscore_counts(tmp_path: Path) -> None:
+    for close, name in enumerate(["BTCUSDT", "BTC_USDT", "BTC-USDT"]):
+        write(tmp_path / "1d" / f"{name}.csv", HEADER, row("2024-01-02", close))
+    assert await closes(FilesBarProvider(tmp_path), Series("BTC/USDT", Timeframe.D1)) == [1]
+
+
+async def test_a_file_of_many_symbols_serves_each_of_them(tmp_path: Path) -> None:
+    write(tmp_path / "1d.csv", *MANY)
+    write(tmp_path / "1d/IBM.csv", HEADER, row("2024-01-02", 9))
+    provider = FilesBarProvider(tmp_path)
+    assert await provider.symbols() == ["AAPL", "BTC/USDT", "IBM"]
+    assert await closes(provider) == [4, 5]
+    assert await closes(provider, Series("BTCUSDT", Timeframe.D1)) == [1, 3]
+    assert await closes(provider, Series("IBM", Timeframe.D1)) == [9]
+    for unknown in (Series("MSFT", Timeframe.D1), Series("AAPL", Timeframe.H1), Series("../x", Timeframe.D1)):
+        assert not await provider.knows(unknown.symbol, unknown.timeframe)
+        with pytest.raises(NotFound):
+            await closes(provider, unknown)
+
+
+async def test_a_symbols_own_file_comes_before_that_of_many(tmp_path: Path) -> None:
+    write(tmp_path / "1d.csv", *MANY)
+    write(tmp_path / "1d/AAPL.csv", HEADER, row("2024-01-02", 9))
+    assert await closes(FilesBarProvider(tmp_path)) == [9]
+
+
+async def test_a_file_of_many_symbols_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "1d.csv", *MANY)
+    provider = FilesBarProvider(tmp_path)
+    await closes(provider)
+    monkeypatch.setattr(files, "read_file", lambda path: pytest.fail("read again"))
+    assert await closes(provider, Series("BTC/USDT", Timeframe.D1)) == [1, 3]
+
+
+async def test_a_file_of_a_timeframe_without_symbols_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "1d.csv", HEADER, row("2024-01-02"))
+    with pytest.raises(InvalidInput, match=r"1d\.csv: a file of a whole timeframe needs a column symbol"):
+        await closes(FilesBarProvider(tmp_path))
+
+
+async def test_a_file_of_another_symbol_than_its_name_says_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "1d/AAPL.csv", "symbol," + HEADER, "MSFT," + row("2024-01-02"))
+    with pytest.raises(InvalidInput, match="no bars of AAPL; it has MSFT"):
+        await closes(FilesBarProvider(tmp_path))
+
+
 # --- files that change ---
 
 
@@ -322,7 +579,7 @@ async def test_an_unchanged_file_is_read_once(tmp_path: Path, monkeypatch: pytes
     write(tmp_path / "1d/AAPL.csv", HEADER, row("2024-01-02"))
     provider = FilesBarProvider(tmp_path)
     first = await closes(provider)
-    monkeypatch.setattr(files, "read_bars", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(files, "read_file", lambda path: pytest.fail("read again"))
     assert await closes(provider) == first
 
 
@@ -351,15 +608,15 @@ async def test_a_file_that_grows_while_it_is_read_is_a_temporary_failure(
 ) -> None:
     path = write(tmp_path / "1d/AAPL.csv", HEADER, "2024-01-02,1,2" if is_broken else row("2024-01-02"))
 
-    def read_while_somebody_writes(path: Path) -> Bars:
+    def read_while_somebody_writes(path: Path) -> dict[str, Bars]:
         try:
-            return bar_files.read_bars(path)
+            return bar_files.read_file(path)
         finally:
             write(path, HEADER, row("2024-01-02", 1), row("2024-01-03", 2))
 
     provider = FilesBarProvider(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(files, "read_bars", read_while_somebody_writes)
+        patch.setattr(files, "read_file", read_while_somebody_writes)
         with pytest.raises(TemporaryFailure, match="is being written"):
             await closes(provider)
     assert path.exists()
@@ -377,11 +634,11 @@ async def test_a_file_that_grows_while_it_is_read_is_a_temporary_failure(
 async def test_errors_of_the_system_become_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, ours: type[Exception]
 ) -> None:
-    def fail(path: Path) -> Bars:
+    def fail(path: Path) -> dict[str, Bars]:
         raise error
 
     write(tmp_path / "1d/AAPL.csv", HEADER)
-    monkeypatch.setattr(files, "read_bars", fail)
+    monkeypatch.setattr(files, "read_file", fail)
     with pytest.raises(ours, match=r"a\.csv cannot be read"):
         await closes(FilesBarProvider(tmp_path))
 
@@ -390,11 +647,11 @@ async def test_the_memory_of_files_is_bounded(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(files, "_REMEMBERED_BARS", 3)
     read: list[str] = []
 
-    def noting(path: Path) -> Bars:
+    def noting(path: Path) -> dict[str, Bars]:
         read.append(path.name)
-        return bar_files.read_bars(path)
+        return bar_files.read_file(path)
 
-    monkeypatch.setattr(files, "read_bars", noting)
+    monkeypatch.setattr(files, "read_file", noting)
     for symbol in "ABC":
         write(tmp_path / f"1d/{symbol}.csv", HEADER, row("2024-01-02"), row("2024-01-03"))
     provider = FilesBarProvider(tmp_path)
@@ -406,11 +663,11 @@ async def test_the_memory_of_files_is_bounded(tmp_path: Path, monkeypatch: pytes
 async def test_a_broken_file_costs_only_its_own_series(tmp_path: Path) -> None:
     write(tmp_path / "1d/AAPL.csv", HEADER, row("2024-01-02", 7))
     broken = write(tmp_path / "1d/IBM.csv", HEADER, row("yesterday"))
-    data = DataManager([FilesBarProvider(tmp_path)])
-    ibm = Series("IBM", Timeframe.D1)
-    fetched = await data.closed_bars({DAILY: 5, ibm: 5}, until=LATER, within=timedelta(seconds=30))
-    assert fetched.ready[DAILY].close.tolist() == [7]
-    assert fetched.unknown[ibm].startswith(f"{broken}, line 2, column 'timestamp'")
+    provider = FilesBarProvider(tmp_path)
+    with pytest.raises(InvalidInput) as caught:
+        await closes(provider, Series("IBM", Timeframe.D1))
+    assert str(caught.value).startswith(f"{broken}, line 2, column 'timestamp'")
+    assert await closes(provider) == [7]
 
 
 # --- real files, where the machine has them ---

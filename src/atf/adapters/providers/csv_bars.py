@@ -1,0 +1,95 @@
+"""CSV files of bars, plain or gzipped: a header that names the columns, or Binance's twelve without one."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import numpy as np
+
+from atf.adapters.providers.bar_columns import KLINE_NAMES, FileRows, Layout, broken
+from atf.adapters.providers.file_times import parse_time
+from atf.market.bars import COLUMNS
+
+
+def read_csv(path: Path) -> FileRows:
+    """Read all rows. Errors: InvalidInput with file, line and column; OSError."""
+    times: list[int] = []
+    values: list[list[float]] = []
+    symbols: list[str] = []
+    with _rows(path) as (layout, rows):
+        for line, cells in rows:
+            place = f"line {line}"
+            times.append(_time(path, place, layout, cells))
+            values.append(layout.numbers(path, place, cells))
+            if layout.symbol is not None:
+                symbols.append(cells[layout.symbol])
+    return FileRows(
+        np.array(times, dtype=np.int64),
+        np.array(values, dtype=np.float64).reshape(-1, len(COLUMNS)),
+        None if layout.symbol is None else symbols,
+    )
+
+
+@contextmanager
+def reading_gzip(path: Path) -> Iterator[None]:
+    """Convert what goes wrong with compressed text into InvalidInput that names the file."""
+    try:
+        yield
+    except UnicodeDecodeError as exc:
+        raise broken(path, "not UTF-8 text") from exc
+    except (gzip.BadGzipFile, zlib.error, EOFError) as exc:
+        raise broken(path, f"not a whole gzip file: {exc}") from exc
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file, through gzip if its name ends so; a byte order mark is skipped."""
+    if path.suffix == ".gz":
+        return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+@contextmanager
+def _rows(path: Path) -> Iterator[tuple[Layout, Iterator[tuple[int, list[str]]]]]:
+    """Open a CSV file and yield its layout and its rows with their line numbers."""
+    try:
+        with reading_gzip(path), open_text(path) as file:
+            reader = csv.reader(file, strict=True)
+            first = next(reader, [])
+            if len(first) == len(KLINE_NAMES) and first[0].isdecimal():
+                yield Layout.of(KLINE_NAMES), _whole_rows(path, KLINE_NAMES, reader, first)
+            else:
+                yield _layout(path, first), _whole_rows(path, first, reader)
+    except csv.Error as exc:
+        raise broken(path, f"not a CSV file: {exc}") from exc
+
+
+def _layout(path: Path, header: list[str]) -> Layout:
+    try:
+        return Layout.of(header)
+    except ValueError as exc:
+        raise broken(path, str(exc), place="line 1") from exc
+
+
+def _whole_rows(path: Path, names: Any, reader: Any, *read: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that were read already and the others, each with its line; none may be cut."""
+    for cells in chain(read, reader):
+        if not cells:
+            continue
+        if len(cells) != len(names):
+            what = f"{len(cells)} cells, but the {'header' if names is not KLINE_NAMES else 'first row'} has"
+            raise broken(path, f"{what} {len(names)}", place=f"line {reader.line_num}")
+        yield reader.line_num, cells
+
+
+def _time(path: Path, place: str, layout: Layout, cells: list[str]) -> int:
+    try:
+        return parse_time(cells[layout.time])
+    except ValueError as exc:
+        raise broken(path, str(exc), place=place, column=layout.names[layout.time]) from exc

@@ -1,0 +1,158 @@
+"""What the loading commands need: files and providers on one side, the store on the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
+from atf.adapters.providers.bar_files import UNNAMED, bars_of, read_file
+from atf.adapters.providers.factor_files import read_factors
+from atf.bootstrap.database import open_database
+from atf.bootstrap.market import build_market_clock
+from atf.bootstrap.providers import build_chains, build_provider, calendar_overrides, named_in, opened
+from atf.errors import InvalidInput, shown
+from atf.market.bars import Bars, Series, Timeframe
+from atf.market.download import Download, Downloader, OnPiece
+from atf.market.due_bars import DueBars
+from atf.market.importing import checked, usual_timeframe
+from atf.market.market_clock import MarketClock
+from atf.market.provider_lane import LaneState, ProviderLane
+from atf.market.symbols import canonical
+from atf.settings import Settings
+from atf.storage.adjustments_repository import PostgresAdjustments
+from atf.storage.bars_repository import PostgresBarStore
+from atf.storage.database import Database
+
+OnFile = Callable[[Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of the bars of one series in a file; ``put_aside`` counts by reason."""
+
+    series: Series
+    bars: int
+    put_aside: dict[str, int]
+    first: datetime | None
+    last: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MarketLoader:
+    """Brings bars and factors into the store."""
+
+    settings: Settings
+    database: Database
+    clock: MarketClock
+    store: PostgresBarStore
+    due: DueBars
+
+    async def import_file(
+        self, path: Path, symbol: str | None, timeframe: Timeframe | None
+    ) -> Sequence[Imported]:
+        """Store the bars of a file, each series in one transaction; bad bars go into the quarantine.
+
+        Without a symbol those of the file's symbol column, or its name, count; without a timeframe the usual
+        distance of the bars does.
+
+        Errors: InvalidInput naming what is wrong, with nothing stored of that series.
+        """
+        found = await _read(path)
+        chosen = _chosen(path, found, symbol)
+        return [await self._import(path, name, bars, timeframe) for name, bars in chosen.items()]
+
+    async def _import(self, path: Path, symbol: str, bars: Bars, timeframe: Timeframe | None) -> Imported:
+        series = Series(symbol, timeframe or _usual(path, bars))
+        zone = (await self.due.calendar_of(symbol)).zone
+        found = checked(bars, series.timeframe, zone, await self.clock.now())
+        await self.store.store(series, found.good, found.put_aside, source=path.name)
+        ends = (
+            (found.good.time_at(0), found.good.time_at(len(found.good) - 1)) if len(found.good) else (None, None)
+        )
+        reasons = Counter(str(reason) for reason in found.put_aside.reasons)
+        return Imported(series, len(found.good), dict(reasons), *ends)
+
+    async def fetch(
+        self,
+        source: str | None,
+        series: Series,
+        since: datetime | None,
+        until: datetime | None,
+        *,
+        again: bool = False,
+        on_piece: OnPiece = lambda _: None,
+    ) -> Download:
+        """Fetch history from a provider, or from the first one of the symbol's chain.
+
+        Errors: those of the provider; ConfigurationError if there is none of that name.
+        """
+        async with AsyncExitStack() as stack:
+            lane = await self._lane(source, series, stack)
+            now = await self.clock.now()
+            end = now if until is None else min(until, now)
+            return await Downloader(lane, self.store).download(series, since, end, again=again, on_piece=on_piece)
+
+    async def _lane(self, source: str | None, series: Series, stack: AsyncExitStack) -> ProviderLane:
+        if source is not None:
+            return ProviderLane(await opened(build_provider(source, self.settings), stack))
+        chain = (await build_chains(self.settings, stack)).of(series.symbol)
+        if not chain:
+            raise InvalidInput("no provider is configured; name one, such as --from yahoo", field="--from")
+        return chain[0]
+
+    async def providers(self) -> Sequence[tuple[LaneState, Sequence[str]]]:
+        """Return the providers of the settings, and which patterns of symbols choose each."""
+        async with AsyncExitStack() as stack:
+            chains = await build_chains(self.settings, stack)
+            default = named_in(self.settings.providers)
+            return [
+                (lane.state, [*(["*"] if lane.name in default else []), *chains.patterns_of(lane.name)])
+                for lane in chains.lanes
+            ]
+
+    async def import_factors(self, path: Path, symbol: str) -> int:
+        """Store the adjustment factors of a file in place of those that are there; return how many."""
+        factors = await asyncio.to_thread(read_factors, path)
+        await PostgresAdjustments(self.database).replace(canonical(symbol), factors, source=path.name)
+        return len(factors)
+
+
+@asynccontextmanager
+async def open_market_loader(settings: Settings) -> AsyncIterator[MarketLoader]:
+    """Open the configured database and what brings market data into it."""
+    async with open_database(settings) as database:
+        clock = await build_market_clock(database)
+        due = DueBars(ExchangeCalendars(), calendar_overrides(settings))
+        yield MarketLoader(settings, database, clock, PostgresBarStore(database), due)
+
+
+async def _read(path: Path) -> dict[str, Bars]:
+    try:
+        return await asyncio.to_thread(read_file, path)
+    except OSError as exc:
+        raise InvalidInput(f"{path} cannot be read: {exc.strerror}", field="FILE") from exc
+
+
+def _chosen(path: Path, found: dict[str, Bars], symbol: str | None) -> dict[str, Bars]:
+    """Return the bars to store, by symbol; a file that names no symbol is that of its name, if none is given."""
+    if symbol is not None:
+        return {canonical(symbol): bars_of(path, found, symbol)}
+    return {canonical(_stem(path)) if name == UNNAMED else name: bars for name, bars in found.items()}
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _usual(path: Path, bars: Bars) -> Timeframe:
+    found = usual_timeframe(bars)
+    if found is None:
+        allowed = ", ".join(Timeframe)
+        raise InvalidInput(f"cannot be told from {shown(path.name)}; give one of {allowed}", field="--timeframe")
+    return found

@@ -1,0 +1,210 @@
+"""``atf data``, the commands that bring data in: files, providers, adjustment factors."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+
+from atf.bootstrap.market_loading import Imported, MarketLoader, open_market_loader
+from atf.cli.listing import instant_option
+from atf.cli.output import JsonOption, print_json, print_table
+from atf.errors import AtfError, PermanentFailure, TemporaryFailure
+from atf.market.bars import Series, Timeframe
+from atf.market.download import Download
+from atf.market.symbols import canonical
+from atf.settings import load_settings
+
+T = TypeVar("T")
+app = typer.Typer()
+_DONE: Final = 1.0
+
+Advance = Callable[[float], None]
+
+
+def with_loader(work: Callable[[MarketLoader], Awaitable[T]]) -> T:
+    """Open the configured database, do the work, and return what it returned."""
+
+    async def run() -> T:
+        async with open_market_loader(load_settings()) as loader:
+            return await work(loader)
+
+    return asyncio.run(run())
+
+
+@app.command("import")
+def import_files(
+    files: Annotated[list[Path], typer.Argument(help="CSV, JSON or Parquet files of bars.", metavar="FILE...")],
+    symbol: Annotated[
+        str | None, typer.Option("--symbol", help="Default: the file's symbol column, or its name.")
+    ] = None,
+    timeframe: Annotated[
+        Timeframe | None, typer.Option("--timeframe", help="Default: the usual distance of the bars.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Store the bars of files; bad bars are put aside with the reason, and stored ones replaced.
+
+    Example: atf data import AAPL.csv --symbol AAPL --timeframe 1d
+    """
+
+    async def work(loader: MarketLoader) -> list[Imported]:
+        found: list[Imported] = []
+        with _progress("importing", len(files)) as advance:
+            for path in files:
+                found += await loader.import_file(path, symbol, timeframe)
+                advance(_DONE)
+        return found
+
+    found = with_loader(work)
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        typer.echo(_imported(one))
+
+
+@app.command()
+def fetch(
+    symbols: Annotated[list[str], typer.Argument(help="Symbols, such as AAPL or BTC/USDT.", metavar="SYMBOL...")],
+    timeframe: Annotated[Timeframe, typer.Option("--timeframe", help="Timeframe of the bars.")] = Timeframe.D1,
+    source: Annotated[
+        str | None, typer.Option("--from", help="Provider, such as yahoo or binance. Default: the symbol's own.")
+    ] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Default: behind the newest stored bar.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Default: now.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Fetch what is stored already, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch history into the store; what is there already is not fetched again.
+
+    Example: atf data fetch AAPL MSFT --timeframe 1d --from yahoo --since 2020-01-01
+    """
+    span = (instant_option(since, "--since"), instant_option(until, "--until"))
+    wanted = [Series(canonical(symbol), timeframe) for symbol in symbols]
+
+    async def work(loader: MarketLoader) -> dict[Series, Download | AtfError]:
+        with _progress("fetching", len(wanted)) as advance:
+            return {each: await _fetched(loader, source, each, span, advance, again=again) for each in wanted}
+
+    found = with_loader(work)
+    if as_json:
+        print_json([_outcome(series, each) for series, each in found.items()])
+    else:
+        for series, each in found.items():
+            typer.echo(_sentence(series, each), err=isinstance(each, AtfError))
+    _refuse_if_any_failed(found)
+
+
+@app.command()
+def providers(as_json: JsonOption = False) -> None:
+    """List the providers of the settings and the symbols that each is asked for.
+
+    Example: atf data providers
+    """
+
+    async def work(loader: MarketLoader) -> Any:
+        return await loader.providers()
+
+    found = with_loader(work)
+    if as_json:
+        print_json([{"name": s.name, "is_local": s.is_local, "symbols": list(patterns)} for s, patterns in found])
+        return
+    rows = [(state.name, "here" if state.is_local else "network", ", ".join(symbols)) for state, symbols in found]
+    print_table("Providers", ("name", "where", "symbols"), rows)
+
+
+@app.command()
+def factors(
+    symbol: Annotated[str, typer.Argument(help="Symbol, such as AAPL.")],
+    file: Annotated[Path, typer.Argument(help="A CSV file with date, price_factor and split_factor.")],
+) -> None:
+    """Store the adjustment factors of a symbol, in place of those that are there.
+
+    Example: atf data factors AAPL factors/AAPL.csv
+    """
+
+    async def work(loader: MarketLoader) -> int:
+        return await loader.import_factors(file, symbol)
+
+    typer.echo(f"{with_loader(work)} adjustment factors of {canonical(symbol)} are stored.")
+
+
+async def _fetched(
+    loader: MarketLoader,
+    source: str | None,
+    series: Series,
+    span: tuple[datetime | None, datetime | None],
+    advance: Advance,
+    *,
+    again: bool,
+) -> Download | AtfError:
+    """Fetch one series; what goes wrong with it is told at the end, as others may work."""
+    shown = 0.0
+
+    def on_piece(done: Download) -> None:
+        nonlocal shown
+        advance(done.share - shown)
+        shown = done.share
+
+    try:
+        return await loader.fetch(source, series, *span, again=again, on_piece=on_piece)
+    except AtfError as exc:
+        return exc
+    finally:
+        advance(_DONE - shown)
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Advance]:
+    """Show a bar on standard error while something goes on, if a person looks at it."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda part: bar.advance(task, part)
+
+
+def _imported(one: Imported) -> str:
+    if one.first is None or one.last is None:
+        text = f"{one.series}: no bar can be used"
+    else:
+        text = (
+            f"{one.series}: {one.bars:,} bars stored, {one.first:%Y-%m-%d %H:%M}Z to {one.last:%Y-%m-%d %H:%M}Z"
+        )
+    reasons = ", ".join(f"{count:,} as it {reason}" for reason, count in one.put_aside.items())
+    return f"{text}; put aside: {reasons}" if reasons else text
+
+
+def _sentence(series: Series, outcome: Download | AtfError) -> str:
+    if isinstance(outcome, AtfError):
+        return f"{series}: {outcome}"
+    text = f"{series}: {outcome.bars:,} bars fetched"
+    return f"{text}; {outcome.put_aside:,} put aside" if outcome.put_aside else text
+
+
+def _outcome(series: Series, outcome: Download | AtfError) -> dict[str, Any]:
+    name = {"symbol": series.symbol, "timeframe": str(series.timeframe)}
+    if isinstance(outcome, AtfError):
+        return {**name, "error": str(outcome)}
+    return {**name, "bars": outcome.bars, "put_aside": outcome.put_aside, "error": None}
+
+
+def _refuse_if_any_failed(found: dict[Series, Download | AtfError]) -> None:
+    failed = {series: each for series, each in found.items() if isinstance(each, AtfError)}
+    if not failed:
+        return
+    may_come = all(isinstance(each, TemporaryFailure) for each in failed.values())
+    raise (TemporaryFailure if may_come else PermanentFailure)(
+        f"{len(failed)} of {len(found)} series could not be fetched"
+    )

@@ -1,0 +1,147 @@
+"""``atf universes``: named sets of symbols, what they hold on a day and how they came to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+
+from atf.bootstrap.universes import UniversesClient, open_universes
+from atf.cli.listing import day_option
+from atf.cli.output import JsonOption, UserOption, print_json, print_table
+from atf.errors import InvalidInput
+from atf.market.fundamentals import NUMBERS, Fundamentals
+from atf.market.universes import EVERYBODY, Change
+from atf.settings import load_settings
+
+T = TypeVar("T")
+app = typer.Typer()
+_OWNER: Final = "owner"
+_SHOWN: Final = ("name", "sector", *NUMBERS, "as_of")
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the universe, such as sp500.", metavar="NAME")]
+OnOption = Annotated[str | None, typer.Option("--on", help="A day such as 2024-01-31. Default: today.")]
+
+
+def with_universes(user: str, work: Callable[[UniversesClient], Awaitable[T]]) -> T:
+    """Open the configured database as a user, do the work, and return what it returned."""
+
+    async def run() -> T:
+        async with open_universes(load_settings(), user) as client:
+            return await work(client)
+
+    return asyncio.run(run())
+
+
+@app.command("list")
+def list_universes(user: UserOption = _OWNER, as_json: JsonOption = False) -> None:
+    """List the universes of everybody and of the user.
+
+    Example: atf universes list
+    """
+
+    async def work(client: UniversesClient) -> list[dict[str, Any]]:
+        return [asdict(one) for one in await client.listed()]
+
+    found = with_universes(user, work)
+    for one in found:
+        one["owner"] = "everybody" if one.pop("user_id") == EVERYBODY else user
+    if as_json:
+        print_json(found)
+        return
+    columns = ("name", "owner", "symbols", "first_on", "newest_on")
+    print_table("Universes", columns, [[one[name] for name in columns] for one in found])
+
+
+@app.command()
+def load(
+    name: NameArgument,
+    file: Annotated[Path, typer.Argument(help="CSV, JSON, Parquet or text file of symbols.")],
+    on: OnOption = None,
+    user: Annotated[str | None, typer.Option("--user", help="Whose universe. Default: owner.")] = None,
+    for_everybody: Annotated[bool, typer.Option("--for-everybody", help="All users have it.")] = False,
+) -> None:
+    """Store the symbols of a file as the universe from a day on; who is not in it any more has left.
+
+    Example: atf universes load sp500 sp500.csv --on 2024-01-31 --for-everybody
+    """
+    if user is not None and for_everybody:
+        raise InvalidInput("give either --user or --for-everybody", field="--for-everybody")
+    day = day_option(on, "--on")
+
+    async def work(client: UniversesClient) -> Change:
+        return await client.load(name, file, day, for_everybody=for_everybody)
+
+    done = with_universes(user or _OWNER, work)
+    until = "" if done.until is None else f", until the version of {done.until}"
+    typer.echo(
+        f"{name} has {done.symbols:,} symbols from {done.on} on{until}: "
+        f"{len(done.joined):,} joined, {len(done.left):,} left."
+    )
+
+
+@app.command()
+def show(
+    name: NameArgument,
+    on: OnOption = None,
+    fundamentals: Annotated[bool, typer.Option("--fundamentals", help="With what is known of each.")] = False,
+    user: UserOption = _OWNER,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the symbols of a universe on a day, a line each, or with the fundamentals known on that day.
+
+    Example: atf universes show sp500 --on 2024-01-31 --fundamentals
+    """
+    day = day_option(on, "--on")
+    if fundamentals:
+        _show_fundamentals(name, day, user, as_json=as_json)
+        return
+
+    async def work(client: UniversesClient) -> list[str]:
+        return list(await client.members(name, day))
+
+    found = with_universes(user, work)
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo("\n".join(found))
+
+
+@app.command()
+def history(name: NameArgument, user: UserOption = _OWNER, as_json: JsonOption = False) -> None:
+    """Show when symbols joined a universe and left it.
+
+    Example: atf universes history sp500
+    """
+
+    async def work(client: UniversesClient) -> list[Change]:
+        return list(await client.history(name))
+
+    found = with_universes(user, work)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(one.on, one.symbols, _names(one.joined), _names(one.left)) for one in found]
+    print_table(f"Versions of {name}", ("from", "symbols", "joined", "left"), rows)
+
+
+def _show_fundamentals(name: str, day: date | None, user: str, *, as_json: bool) -> None:
+    async def work(client: UniversesClient) -> Mapping[str, Fundamentals | None]:
+        return await client.described(name, day)
+
+    found = with_universes(user, work)
+    if as_json:
+        print_json([{"symbol": symbol, "fundamentals": known} for symbol, known in found.items()])
+        return
+    rows = [[symbol, *(getattr(known, field, None) for field in _SHOWN)] for symbol, known in found.items()]
+    print_table(name, ("symbol", *_SHOWN), rows)
+
+
+def _names(symbols: tuple[str, ...], most: int = 8) -> str:
+    more = f" and {len(symbols) - most:,} more" if len(symbols) > most else ""
+    return (", ".join(symbols[:most]) + more) or "-"

@@ -1,0 +1,1 @@
+"""Data-processing jobs: market data fetched, checked, resampled and exported on schedule."""

@@ -1,0 +1,45 @@
+"""What the DataManager needs of the store of bars: a Protocol, and what is put aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from atf.market.bars import Bars, Series
+from atf.market.quality import Flaw
+
+
+@dataclass(frozen=True, slots=True)
+class PutAside:
+    """Bars that must not be used, each with its reason."""
+
+    bars: Bars
+    reasons: tuple[Flaw, ...]
+
+    def __len__(self) -> int:
+        return len(self.bars)
+
+
+NOTHING: Final = PutAside(Bars.empty(), ())
+
+
+class BarStore(Protocol):
+    """Bars that outlive the process, the same for all processes."""
+
+    async def closed_bars_of(self, wanted: Mapping[Series, int], until: datetime) -> dict[Series, Bars]:
+        """Return the newest bars of each series that are closed at ``until``, empty where nothing is stored."""
+        ...
+
+    async def first_open(self, series: Series) -> datetime | None:
+        """Return when the oldest stored bar opens."""
+        ...
+
+    async def symbols(self) -> Sequence[str]:
+        """Return the symbols of which bars are stored; the list may be cut."""
+        ...
+
+    async def store(self, series: Series, bars: Bars, put_aside: PutAside, *, source: str) -> None:
+        """Store good bars, in place of those of the same time, and what was put aside, in one transaction."""
+        ...

@@ -1,0 +1,151 @@
+"""Download: a stretch of history from one provider into the store, piece by piece.
+
+Each piece is checked and stored in a transaction of its own, so that what was fetched before an interruption
+stays, and the next download goes on behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from atf.errors import TemporaryFailure
+from atf.market.bar_store import NOTHING, PutAside
+from atf.market.bars import Bars, Series
+from atf.market.provider_lane import ProviderLane
+from atf.market.refresher import is_rebased, sorted_out
+
+_LOGGER = logging.getLogger(__name__)
+_PIECE: Final = 5_000
+"""Bars a piece; five pages of most exchanges."""
+_TRIES: Final = 4
+_LONGEST_PAUSE: Final = 60.0
+_OLDEST: Final = 500
+"""Bars that are fetched of a series of which nothing is stored, unless a first time is given."""
+
+Sleep = Callable[[float], Awaitable[None]]
+OnPiece = Callable[["Download"], None]
+
+
+class DownloadStore(Protocol):
+    """What a download needs of the store."""
+
+    async def ends(self, series: Series) -> tuple[datetime, datetime] | None:
+        """Return when the oldest and the newest stored bar open."""
+        ...
+
+    async def between(self, series: Series, since: datetime | None = None, until: datetime | None = None) -> Bars:
+        """Return the stored bars of a stretch."""
+        ...
+
+    async def store(self, series: Series, bars: Bars, put_aside: PutAside = NOTHING, *, source: str = "") -> None:
+        """Store bars and what was put aside, in one transaction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of history: bars that open at ``since`` or later and are closed at ``until``."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What was fetched of a series until now; ``reached`` is the end of the newest piece."""
+
+    series: Series
+    bars: int = 0
+    put_aside: int = 0
+    reached: datetime | None = None
+    share: float = 0.0
+
+
+class Downloader:
+    """Fetches history from one provider; it waits as long as the provider asks for."""
+
+    def __init__(self, lane: ProviderLane, store: DownloadStore, *, sleep: Sleep = asyncio.sleep) -> None:
+        self._lane = lane
+        self._store = store
+        self._sleep = sleep
+
+    async def download(
+        self,
+        series: Series,
+        since: datetime | None,
+        until: datetime,
+        *,
+        keep: bool = True,
+        again: bool = False,
+        on_piece: OnPiece = lambda _: None,
+    ) -> Download:
+        """Fetch what is not stored yet of a series between two instants; all of it if ``again``.
+
+        Without ``since`` it goes on behind the newest stored bar. ``keep``: whether the bars are stored.
+
+        Errors: NotFound if the provider does not know the series; TemporaryFailure after some tries.
+        """
+        ends = None if again else await self._store.ends(series)
+        stretches = missing_stretches(series, since, until, ends)
+        total = sum((one.until - one.since for one in stretches), timedelta())
+        done, result = timedelta(), Download(series, share=1.0)
+        for stretch in stretches:
+            for piece in pieces_of(stretch, series):
+                good, bad = sorted_out(series, await self._patiently(series, piece), piece.until)
+                if keep and ends is not None and await self._is_rebased(series, ends[1], good):
+                    _LOGGER.warning(
+                        "The history of %s has another base at %s: fetching anew", series, self._lane.name
+                    )
+                    oldest = min(ends[0], since or ends[0])
+                    return await self.download(series, oldest, until, again=True, on_piece=on_piece)
+                if keep and (len(good) or len(bad)):
+                    await self._store.store(series, good, bad, source=self._lane.name)
+                done += piece.until - piece.since
+                result = Download(
+                    series, result.bars + len(good), result.put_aside + len(bad), piece.until, done / total
+                )
+                on_piece(result)
+        return replace(result, share=1.0)
+
+    async def _is_rebased(self, series: Series, newest: datetime, fetched: Bars) -> bool:
+        """Whether the newest stored bar comes back with all its prices multiplied, as after a split."""
+        stored = await self._store.between(series, newest, newest + series.timeframe.length)
+        return is_rebased(stored, fetched)
+
+    async def _patiently(self, series: Series, piece: Stretch) -> Bars:
+        """Ask for a piece, again after a pause if the provider cannot answer now."""
+        count = (piece.until - piece.since) // series.timeframe.length + 1
+        for number in range(_TRIES):
+            try:
+                return await self._lane.closed_bars(series, piece.until, count, piece.since)
+            except TemporaryFailure as exc:
+                if number == _TRIES - 1:
+                    raise
+                await self._sleep(min(exc.retry_after_seconds or 2.0**number, _LONGEST_PAUSE))
+        raise AssertionError("the last try either answers or raises")
+
+
+def missing_stretches(
+    series: Series, since: datetime | None, until: datetime, ends: tuple[datetime, datetime] | None
+) -> tuple[Stretch, ...]:
+    """Return what is not stored: before the oldest bar, and from the newest on, which is fetched once more."""
+    if ends is None:
+        first = since or until - _OLDEST * series.timeframe.length
+        return (Stretch(first, until),) if first < until else ()
+    oldest, newest = ends
+    before = Stretch(since, min(oldest, until)) if since is not None and since < min(oldest, until) else None
+    behind = Stretch(max(newest, since or newest), until) if newest < until else None
+    return tuple(one for one in (before, behind) if one is not None and one.since < one.until)
+
+
+def pieces_of(stretch: Stretch, series: Series) -> list[Stretch]:
+    """Part a stretch into pieces, oldest first, of so many bars that each is soon stored."""
+    step = _PIECE * series.timeframe.length
+    count = max(1, -(-(stretch.until - stretch.since) // step))
+    begins = [stretch.since + number * step for number in range(count)]
+    return [Stretch(begin, min(begin + step, stretch.until)) for begin in begins]

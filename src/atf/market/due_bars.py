@@ -1,0 +1,49 @@
+"""DueBars: which bar of a series is the newest that should be there, by its market's calendar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from atf.market.bars import Series, Timeframe
+from atf.market.patterns import NO_PATTERNS, Patterns
+from atf.market.symbols import calendar_name
+from atf.market.trading_calendar import TradingCalendar, TradingCalendars
+from atf.market.trading_time import is_stale, newest_expected
+
+
+class DueBars:
+    """Knows the calendar of each symbol and asks it; calendars are loaded once, when first needed."""
+
+    def __init__(self, calendars: TradingCalendars, overrides: Patterns = NO_PATTERNS) -> None:
+        self._calendars = calendars
+        self._overrides = overrides
+        self._names: dict[str, str] = {}
+
+    def calendar_name(self, symbol: str) -> str:
+        """Return the name of a symbol's calendar."""
+        found = self._names.get(symbol)
+        if found is None:
+            found = self._names[symbol] = calendar_name(symbol, self._overrides)
+        return found
+
+    async def calendar_of(self, symbol: str) -> TradingCalendar:
+        """Return a symbol's calendar. Errors: InvalidInput if the settings name one that there is not."""
+        return await self._calendars.trading_calendar(self.calendar_name(symbol))
+
+    async def newest_of(self, wanted: Iterable[Series], until: datetime) -> dict[Series, datetime]:
+        """Return when the newest bar opens that should be closed at ``until``, for each series."""
+        known: dict[tuple[Timeframe, str], datetime] = {}
+        dues: dict[Series, datetime] = {}
+        for series in wanted:
+            key = series.timeframe, self.calendar_name(series.symbol)
+            due = known.get(key)
+            if due is None:
+                calendar = await self._calendars.trading_calendar(key[1])
+                due = known[key] = newest_expected(series.timeframe, until, calendar)
+            dues[series] = due
+        return dues
+
+    async def is_stale(self, series: Series, newest_open: datetime, now: datetime) -> bool:
+        """Whether no bar came for more than three timeframes of trading time."""
+        return is_stale(newest_open, series.timeframe, now, await self.calendar_of(series.symbol))

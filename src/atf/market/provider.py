@@ -1,0 +1,65 @@
+"""What a source of bars promises: the Protocol of providers, and what the DataManager must know about each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from atf.market.bars import Bars, Series, Timeframe
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTraits:
+    """How a provider wants to be asked.
+
+    ``is_local``: asking costs nothing and the source is the user's own, so that its answers are neither stored
+    nor remembered. ``calls_at_once`` and ``calls_per_minute`` bound what it is asked (None: no bound of ours).
+    ``timeout``: after so long a call is given up. ``settle``: how long after its close a bar is usually there.
+    """
+
+    is_local: bool = False
+    calls_at_once: int = 16
+    calls_per_minute: float | None = None
+    timeout: timedelta = timedelta(seconds=20)
+    settle: timedelta = timedelta(seconds=2)
+
+
+class BarProvider(Protocol):
+    """A source of bars: files, a database, an exchange.
+
+    Foreign exceptions are converted to ``atf.errors``, and a cancelled call ends at once. A provider has a clock
+    of its own: it gives a bar only when that clock, too, says that the bar is closed.
+    """
+
+    @property
+    def name(self) -> str:
+        """What settings and messages call this provider."""
+        ...
+
+    @property
+    def traits(self) -> ProviderTraits:
+        """How it wants to be asked."""
+        ...
+
+    async def closed_bars(
+        self, series: Series, until: datetime, count: int, since: datetime | None = None
+    ) -> Bars:
+        """Return the newest ``count`` bars that are closed at ``until``, or all if there are fewer.
+
+        ``since``: bars that open before it are not wanted; the provider need not read or fetch them.
+
+        Time:   oldest first, equal times once, as ``Bars`` are.
+        Errors: TemporaryFailure when it cannot answer now (``retry_after_seconds`` if the other side said it),
+                NotFound when it does not know the series.
+        """
+        ...
+
+    async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
+        """Tell whether this provider has bars of the symbol; raise TemporaryFailure if it cannot tell now."""
+        ...
+
+    async def symbols(self) -> Sequence[str]:
+        """Return symbols that it knows, for messages to people; the list may be cut."""
+        ...

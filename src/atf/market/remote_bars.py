@@ -1,0 +1,178 @@
+"""Bars from providers that are asked over a network: from memory, else from the store, else by one shared fetch.
+
+An answer from memory is good until a further bar should have closed. Then the provider is asked for what is
+missing, once for all who wait for the series; a bar that it does not have yet is asked for again after a short
+pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from atf.market.bar_memory import BarMemory, Held
+from atf.market.bar_store import BarStore
+from atf.market.bars import Series, Timeframe
+from atf.market.due_bars import DueBars
+from atf.market.fetched_bars import Absent, Answer, Outcome
+from atf.market.provider_lane import ProviderLane
+from atf.market.refresher import Refresher
+
+_LOGGER = logging.getLogger(__name__)
+_RELOAD_AFTER: Final = 300.0
+"""Seconds after which the store is read again: another process may have mended the history of a series."""
+_PARTS_OF_A_TIMEFRAME: Final = 12
+"""A missing bar is asked for again a twelfth of its length later, or after the time to live if that is less."""
+
+Chains = Mapping[Series, Sequence[ProviderLane]]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """``ttl`` bounds how soon the same missing bar is asked for again; ``most_bars`` what memory holds."""
+
+    ttl: timedelta = timedelta(seconds=60)
+    most_bars: int = 2_000_000
+
+
+class RemoteBars:
+    """Everything that is known of series with a provider on a network."""
+
+    def __init__(
+        self, store: BarStore, due: DueBars, limits: CacheLimits, monotonic: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._due = due
+        self._ttl = limits.ttl.total_seconds()
+        self._memory = BarMemory(limits.most_bars)
+        self._refresher = Refresher(store)
+        self._under_way: dict[Series, asyncio.Task[None]] = {}
+        self._monotonic = monotonic
+
+    async def close(self) -> None:
+        """End all fetches."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def bars(
+        self, chains: Chains, wanted: Mapping[Series, int], until: datetime, deadline: float
+    ) -> dict[Series, Outcome]:
+        """Return what is known of each series at the deadline (of the event loop).
+
+        Errors: what the store raises; a provider's programming error.
+        """
+        dues = await self._due.newest_of(wanted, until)
+        await self._load(
+            {series: wanted[series] for series in wanted if self._is_to_be_loaded(series, wanted[series])}, until
+        )
+        tasks = {
+            series: self._refresh(series, chains[series], until, count)
+            for series, count in wanted.items()
+            if self._must_ask(series, count, dues[series], until)
+        }
+        late = await _wait(tasks, deadline)
+        return {
+            series: Absent("not ready in time", may_come=True)
+            if series in late
+            else self._outcome(series, count, dues[series], until)
+            for series, count in wanted.items()
+        }
+
+    # --- the store ---
+
+    def _is_to_be_loaded(self, series: Series, count: int) -> bool:
+        held = self._memory.get(series)
+        if held is None:
+            return True
+        is_old = self._monotonic() - held.loaded_at > _RELOAD_AFTER
+        return is_old or (held.loaded_count < count and not held.has(count))
+
+    async def _load(self, wanted: Mapping[Series, int], until: datetime) -> None:
+        if not wanted:
+            return
+        stored = await self._store.closed_bars_of(wanted, until)
+        now = self._monotonic()
+        for series, bars in stored.items():
+            held = self._memory.get(series) or Held(now, 0)
+            held.loaded_at, held.loaded_count, held.is_whole = now, wanted[series], False
+            held.replace(bars, held.borrowed)
+            self._memory.put(series, held)
+
+    # --- the providers ---
+
+    def _must_ask(self, series: Series, count: int, due: datetime, until: datetime) -> bool:
+        """Whether a provider has to be asked before there is an answer."""
+        held = self._held(series)
+        newest = held.newest_open()
+        if held.has(count) and newest is not None and newest >= due:
+            return False
+        tried = held.tried_until
+        has_closed_since = tried is None or tried < due + series.timeframe.length <= until
+        was_asked_for_less = held.trouble is None and held.absent is None and not held.has(count)
+        return has_closed_since or was_asked_for_less or self._pause_is_over(held, series.timeframe)
+
+    def _pause_is_over(self, held: Held, timeframe: Timeframe) -> bool:
+        pause = min(self._ttl, timeframe.length.total_seconds() / _PARTS_OF_A_TIMEFRAME)
+        return self._monotonic() - held.tried_at >= pause
+
+    def _refresh(
+        self, series: Series, lanes: Sequence[ProviderLane], until: datetime, count: int
+    ) -> asyncio.Task[None]:
+        """Return the one fetch of the series that is under way, or begin it."""
+        task = self._under_way.get(series)
+        if task is None:
+            task = asyncio.create_task(self._fetch(series, lanes, until, count), name=f"bars of {series}")
+            self._under_way[series] = task
+            task.add_done_callback(lambda done: self._landed(series, done))
+        return task
+
+    async def _fetch(self, series: Series, lanes: Sequence[ProviderLane], until: datetime, count: int) -> None:
+        held = self._held(series)
+        await self._refresher.refresh(series, lanes, held, until, count)
+        held.tried_until, held.tried_at = until, self._monotonic()
+        self._memory.put(series, held)
+
+    def _landed(self, series: Series, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(series, None)
+        if not task.cancelled() and task.exception() is not None:
+            _LOGGER.debug("Fetching %s ended with %r", series, task.exception())
+
+    # --- the answer ---
+
+    def _held(self, series: Series) -> Held:
+        held = self._memory.get(series)
+        if held is None:  # dropped meanwhile, as memory is full
+            held = Held(self._monotonic(), 0)
+            self._memory.put(series, held)
+        return held
+
+    def _outcome(self, series: Series, count: int, due: datetime, until: datetime) -> Outcome:
+        held = self._held(series)
+        newest = held.newest_open()
+        if newest is None and held.trouble is not None:
+            return Absent(held.trouble, may_come=True)
+        if newest is None and held.absent is not None:
+            return Absent(held.absent, may_come=False)
+        is_missing = newest is None or newest < due
+        stale = None
+        if is_missing and held.trouble is not None:
+            stale = f"Market data unavailable for {series.symbol}, using cached data: {held.trouble}"
+        return Answer(held.answer(count, until - series.timeframe.length), stale, is_missing and stale is None)
+
+
+async def _wait(tasks: Mapping[Series, asyncio.Task[None]], deadline: float) -> set[Series]:
+    """Wait for shared fetches until the deadline and return those that are not done; they go on by themselves."""
+    if not tasks:
+        return set()
+    patience = max(0.0, deadline - asyncio.get_running_loop().time())
+    done, _ = await asyncio.wait(set(tasks.values()), timeout=patience)
+    for task in done:
+        if not task.cancelled():
+            task.result()
+    return {series for series, task in tasks.items() if task not in done or task.cancelled()}
