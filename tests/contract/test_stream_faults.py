@@ -350,6 +350,7 @@ async def test_a_stream_that_sends_nothing_for_long_is_opened_anew(exchange: Loc
     await provider.closed_bars(BTC, NOW, 5)
     await exchange.until_requested(STREAM, 3)
     await provider.aclose()
+    assert exchange.requests[STREAM] >= 3
 
 
 async def test_a_failure_of_asking_is_not_hidden_by_what_is_held(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,8 +58,10 @@ class Venue(ScriptedProvider):
             raise self.failing[series.symbol]
         return await super().closed_bars(series, until, count, since)
 
-    async def actions(self, symbol: str, since: datetime | None = None) -> Sequence[CorporateAction]:
-        return [CorporateAction((FIRST + 50 * DAY).date(), 1.0, 1.5)]
+    async def actions(self, symbol: str, since: date) -> Sequence[CorporateAction]:
+        assert since == FIRST.date()
+        dividend = CorporateAction((FIRST + 50 * DAY).date(), 1.0, 6.0)
+        return [dividend, CorporateAction((FIRST + 70 * DAY).date(), 4.0)]
 
 
 class Members:
@@ -88,10 +89,9 @@ class Desk:
         self.folder = folder
         self.handler = DataProcessingHandler(self, Members(), self.steps, LiveMarketClock(FakeClock(NOW)))
 
-    @asynccontextmanager
-    async def open(self, data_source: str | None) -> AsyncIterator[Tools]:
+    def tools(self, data_source: str | None) -> Tools:
         lane = ProviderLane(self.venue, monotonic=lambda: 0.0)
-        yield Tools(
+        return Tools(
             archive=self.store,
             adjustments=PostgresAdjustments(self.database),
             exporter=FolderExporter(self.folder),
@@ -234,9 +234,18 @@ async def test_adjusting_stores_the_factors_of_dividends_and_exports_adjusted_pr
         export_format="csv",
     )
     exported = read_bars(Path(result["outcomes"]["AAPL"]["exported"]))
-    assert result["outcomes"]["AAPL"]["adjustments"] >= 1
+    assert result["outcomes"]["AAPL"]["adjustments"] == 1
+    # The dividend was 6 a share before four were made of each; the prices know that split already.
     assert float(exported.close[0]) == pytest.approx(101.0 * (1 - 1.5 / 150.0))
     assert float(exported.close[-1]) == 200.0
+
+
+async def test_what_came_of_a_step_is_noted_once(desk: Desk) -> None:
+    run_id = RunId(uuid4())
+    await desk.steps.begin(run_id, ["AAPL"])
+    await desk.steps.finish(run_id, "AAPL", {"status": "ok"})
+    await desk.steps.finish(run_id, "AAPL", {"status": "failed"})
+    assert await desk.steps.begin(run_id, ["AAPL"]) == {"AAPL": {"status": "ok"}}
 
 
 async def test_progress_is_how_many_symbols_are_done(desk: Desk) -> None:

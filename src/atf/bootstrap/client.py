@@ -14,6 +14,7 @@ from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_market_clock, open_data_manager
+from atf.bootstrap.providers import open_providers
 from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.jobs_service import JobsService
@@ -72,7 +73,10 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
         user_id = await PostgresUsers(database).id_of(user)
         clock = await build_market_clock(database)
         jobs = build_jobs(settings, database, clock)
-        async with open_data_manager(database, settings, clock) as data:
+        async with (
+            open_providers(settings) as providers,
+            open_data_manager(database, settings, clock, providers) as data,
+        ):
             alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
             yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database), data)
 

@@ -1,26 +1,23 @@
-"""Data-processing jobs, wired: the handler and what it opens for each run."""
+"""Data-processing jobs, wired: the handler and its tools."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.adapters.providers.bar_export import write_bars
 from atf.adapters.providers.files import file_stem
-from atf.bootstrap.providers import build_provider, calendar_overrides, opened
+from atf.adapters.providers.yahoo import YahooBarProvider
+from atf.bootstrap.providers import OpenProviders, calendar_overrides
 from atf.data_jobs.handler import DataProcessingHandler
-from atf.data_jobs.symbol_work import ActionSource, Tools
+from atf.data_jobs.symbol_work import Tools
 from atf.indicators.indicator_service import IndicatorService
 from atf.market.bars import Bars, Series
 from atf.market.download import Downloader
 from atf.market.due_bars import DueBars
 from atf.market.market_clock import MarketClock
-from atf.market.provider_lane import ProviderLane
 from atf.settings import Settings
 from atf.storage.adjustments_repository import PostgresAdjustments
 from atf.storage.bars_repository import PostgresBarStore
@@ -29,10 +26,12 @@ from atf.storage.run_steps_repository import PostgresRunSteps
 from atf.storage.universes_repository import PostgresUniverses
 
 
-def build_data_processing(settings: Settings, database: Database, clock: MarketClock) -> DataProcessingHandler:
+def build_data_processing(
+    settings: Settings, database: Database, clock: MarketClock, providers: OpenProviders
+) -> DataProcessingHandler:
     """Return what does the runs of data-processing jobs."""
     return DataProcessingHandler(
-        _Toolbox(settings, database), PostgresUniverses(database), PostgresRunSteps(database), clock
+        _Toolbox(settings, database, providers), PostgresUniverses(database), PostgresRunSteps(database), clock
     )
 
 
@@ -51,27 +50,25 @@ class FolderExporter:
 
 
 class _Toolbox:
-    """Opens a provider for each run, as a run may take long and name any."""
+    """The tools of a run with the provider that it names."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self._settings = settings
-        self._database = database
+    def __init__(self, settings: Settings, database: Database, providers: OpenProviders) -> None:
+        self._store = PostgresBarStore(database)
+        self._adjustments = PostgresAdjustments(database)
+        self._exporter = FolderExporter(settings.home / "exports")
         self._due = DueBars(ExchangeCalendars(), calendar_overrides(settings))
+        self._providers = providers
 
-    @asynccontextmanager
-    async def open(self, data_source: str | None) -> AsyncIterator[Tools]:
-        """Open the tools of a run with the provider of this name."""
-        store = PostgresBarStore(self._database)
-        async with AsyncExitStack() as stack:
-            provider = None if data_source is None else build_provider(data_source, self._settings)
-            if provider is not None:
-                await opened(provider, stack)
-            yield Tools(
-                archive=store,
-                adjustments=PostgresAdjustments(self._database),
-                exporter=FolderExporter(self._settings.home / "exports"),
-                due=self._due,
-                indicators=IndicatorService(),
-                downloader=None if provider is None else Downloader(ProviderLane(provider), store),
-                actions=cast("ActionSource", provider) if hasattr(provider, "actions") else None,
-            )
+    def tools(self, data_source: str | None) -> Tools:
+        """Return the tools with the provider of this name, or for stored bars alone."""
+        lane = None if data_source is None else self._providers.lane(data_source)
+        provider = None if data_source is None else self._providers.provider(data_source)
+        return Tools(
+            archive=self._store,
+            adjustments=self._adjustments,
+            exporter=self._exporter,
+            due=self._due,
+            indicators=IndicatorService(),
+            downloader=None if lane is None else Downloader(lane, self._store),
+            actions=provider if isinstance(provider, YahooBarProvider) else None,
+        )

@@ -14,6 +14,7 @@ from atf.adapters.processes.limits import RunLimits
 from atf.alerts.evaluator import AlertEvaluator
 from atf.bootstrap.data_jobs import build_data_processing
 from atf.bootstrap.job_types import InstalledJobTypes
+from atf.bootstrap.providers import OpenProviders
 from atf.errors import InvalidInput
 from atf.jobs.child_run import HeavyExecutor
 from atf.jobs.handler import RunHandler
@@ -70,14 +71,22 @@ def _executor(settings: Settings) -> HeavyExecutor:
 
 
 @dataclass(frozen=True, slots=True)
+class Market:
+    """The market as a process sees it."""
+
+    clock: MarketClock
+    data: DataManager
+    providers: OpenProviders
+
+
+@dataclass(frozen=True, slots=True)
 class Workbench:
     """What handlers are made of."""
 
     settings: Settings
     database: Database
     queue: PostgresRunQueue
-    clock: MarketClock
-    data: DataManager
+    market: Market
     executor: HeavyExecutor
     installed: InstalledJobTypes
 
@@ -111,7 +120,9 @@ class Workbench:
         if job_type == JobType.ALERT:
             return self._alert_evaluator(), True
         if job_type == JobType.DATA_PROCESSING:
-            return build_data_processing(self.settings, self.database, self.clock), False
+            return build_data_processing(
+                self.settings, self.database, self.market.clock, self.market.providers
+            ), False
         if job_type == JobType.NOTIFICATION:
             return NotificationHandler(PostgresOutbox(self.database)), False
         for plugin in self.installed.plugins.found:
@@ -130,7 +141,7 @@ class Workbench:
         return AlertEvaluator(
             PostgresAlerts(self.database),
             self.queue,
-            self.data,
-            self.clock,
+            self.market.data,
+            self.market.clock,
             patience=timedelta(seconds=self.settings.bars_patience_seconds),
         )

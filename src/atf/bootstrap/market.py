@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.adapters.providers.replay import ReplayBarProvider
-from atf.bootstrap.providers import build_chains, calendar_overrides
+from atf.bootstrap.providers import OpenProviders, calendar_overrides
 from atf.clock import SystemClock
 from atf.market.chains import Chains
 from atf.market.data_manager import DataManager
@@ -38,26 +38,20 @@ async def build_market_clock(database: Database) -> MarketClock:
 
 @asynccontextmanager
 async def open_data_manager(
-    database: Database, settings: Settings, clock: MarketClock, more: Iterable[str] = ()
+    database: Database, settings: Settings, clock: MarketClock, providers: OpenProviders
 ) -> AsyncIterator[DataManager]:
-    """Open the bars of this installation; a replay has only what is stored.
-
-    ``more`` names providers that are wanted besides those of the settings.
-    """
+    """Open the bars of this installation; a replay has only what is stored."""
     store = PostgresBarStore(database)
-    async with AsyncExitStack() as stack:
-        if clock.is_replay:
-            chains = Chains([ProviderLane(ReplayBarProvider(store))])
-        else:
-            chains = await build_chains(settings, stack, more)
-        manager = DataManager(
-            chains,
-            store,
-            DueBars(ExchangeCalendars(), calendar_overrides(settings)),
-            patience=timedelta(seconds=settings.bars_patience_seconds),
-            cache=CacheLimits(
-                timedelta(seconds=settings.data_cache_ttl_seconds), settings.data_cache_mib * 2**20 // _BAR_BYTES
-            ),
-        )
-        stack.push_async_callback(manager.close)
+    chains = Chains([ProviderLane(ReplayBarProvider(store))]) if clock.is_replay else providers.chains()
+    memory = settings.data_cache_mib * 2**20 // _BAR_BYTES
+    manager = DataManager(
+        chains,
+        store,
+        DueBars(ExchangeCalendars(), calendar_overrides(settings)),
+        patience=timedelta(seconds=settings.bars_patience_seconds),
+        cache=CacheLimits(timedelta(seconds=settings.data_cache_ttl_seconds), memory),
+    )
+    try:
         yield manager
+    finally:
+        await manager.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +15,12 @@ from atf.adapters.providers.bar_files import UNNAMED, bars_of, read_file
 from atf.adapters.providers.factor_files import read_factors
 from atf.bootstrap.database import open_database
 from atf.bootstrap.market import build_market_clock
-from atf.bootstrap.providers import build_chains, build_provider, calendar_overrides, named_in, opened
+from atf.bootstrap.providers import OpenProviders, calendar_overrides, named_in, open_providers
 from atf.errors import InvalidInput, shown
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.download import Download, Downloader, OnPiece
 from atf.market.due_bars import DueBars
-from atf.market.importing import checked, usual_timeframe
+from atf.market.importing import importable, usual_timeframe
 from atf.market.market_clock import MarketClock
 from atf.market.provider_lane import LaneState, ProviderLane
 from atf.market.symbols import canonical
@@ -52,6 +52,7 @@ class MarketLoader:
     clock: MarketClock
     store: PostgresBarStore
     due: DueBars
+    open_providers: OpenProviders
 
     async def import_file(
         self, path: Path, symbol: str | None, timeframe: Timeframe | None
@@ -70,13 +71,11 @@ class MarketLoader:
     async def _import(self, path: Path, symbol: str, bars: Bars, timeframe: Timeframe | None) -> Imported:
         series = Series(symbol, timeframe or _usual(path, bars))
         zone = (await self.due.calendar_of(symbol)).zone
-        found = checked(bars, series.timeframe, zone, await self.clock.now())
-        await self.store.store(series, found.good, found.put_aside, source=path.name)
-        ends = (
-            (found.good.time_at(0), found.good.time_at(len(found.good) - 1)) if len(found.good) else (None, None)
-        )
-        reasons = Counter(str(reason) for reason in found.put_aside.reasons)
-        return Imported(series, len(found.good), dict(reasons), *ends)
+        good, aside = importable(bars, series.timeframe, zone, await self.clock.now())
+        await self.store.store(series, good, aside, source=path.name)
+        ends = (good.time_at(0), good.time_at(len(good) - 1)) if len(good) else (None, None)
+        reasons = Counter(str(reason) for reason in aside.reasons)
+        return Imported(series, len(good), dict(reasons), *ends)
 
     async def fetch(
         self,
@@ -92,29 +91,27 @@ class MarketLoader:
 
         Errors: those of the provider; ConfigurationError if there is none of that name.
         """
-        async with AsyncExitStack() as stack:
-            lane = await self._lane(source, series, stack)
-            now = await self.clock.now()
-            end = now if until is None else min(until, now)
-            return await Downloader(lane, self.store).download(series, since, end, again=again, on_piece=on_piece)
+        now = await self.clock.now()
+        end = now if until is None else min(until, now)
+        downloader = Downloader(self._lane(source, series), self.store)
+        return await downloader.download(series, since, end, again=again, on_piece=on_piece)
 
-    async def _lane(self, source: str | None, series: Series, stack: AsyncExitStack) -> ProviderLane:
+    def _lane(self, source: str | None, series: Series) -> ProviderLane:
         if source is not None:
-            return ProviderLane(await opened(build_provider(source, self.settings), stack))
-        chain = (await build_chains(self.settings, stack)).of(series.symbol)
+            return self.open_providers.lane(source)
+        chain = self.open_providers.chains().of(series.symbol)
         if not chain:
             raise InvalidInput("no provider is configured; name one, such as --from yahoo", field="--from")
         return chain[0]
 
     async def providers(self) -> Sequence[tuple[LaneState, Sequence[str]]]:
         """Return the providers of the settings, and which patterns of symbols choose each."""
-        async with AsyncExitStack() as stack:
-            chains = await build_chains(self.settings, stack)
-            default = named_in(self.settings.providers)
-            return [
-                (lane.state, [*(["*"] if lane.name in default else []), *chains.patterns_of(lane.name)])
-                for lane in chains.lanes
-            ]
+        chains = self.open_providers.chains()
+        default = named_in(self.settings.providers)
+        return [
+            (lane.state, [*(["*"] if lane.name in default else []), *chains.patterns_of(lane.name)])
+            for lane in chains.lanes
+        ]
 
     async def import_factors(self, path: Path, symbol: str) -> int:
         """Store the adjustment factors of a file in place of those that are there; return how many."""
@@ -126,10 +123,10 @@ class MarketLoader:
 @asynccontextmanager
 async def open_market_loader(settings: Settings) -> AsyncIterator[MarketLoader]:
     """Open the configured database and what brings market data into it."""
-    async with open_database(settings) as database:
+    async with open_database(settings) as database, open_providers(settings) as providers:
         clock = await build_market_clock(database)
         due = DueBars(ExchangeCalendars(), calendar_overrides(settings))
-        yield MarketLoader(settings, database, clock, PostgresBarStore(database), due)
+        yield MarketLoader(settings, database, clock, PostgresBarStore(database), due, providers)
 
 
 async def _read(path: Path) -> dict[str, Bars]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from atf.adapters.providers.binance_stream import BinanceBarStream
@@ -24,18 +24,43 @@ OWN_PROVIDERS: Final = ("files", "yahoo", "simulated", "binance-stream")
 """Those that are no exchange of ccxt."""
 
 
-async def build_chains(settings: Settings, stack: AsyncExitStack, more: Iterable[str] = ()) -> Chains:
-    """Return the chains of the settings; ``more`` names providers that are wanted besides.
+class OpenProviders:
+    """The providers of a process, each opened once: its limits hold for everybody here who asks it."""
 
-    Providers are closed with the stack. Nothing is connected before it is asked for bars.
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+        self._lanes: dict[str, ProviderLane] = {}
+        self._providers: dict[str, BarProvider] = {}
 
-    Errors: ConfigurationError for a setting that names what there is not.
-    """
-    default = named_in(settings.providers)
-    by_symbol = _patterns(settings.symbol_providers, "symbol_providers")
-    names = dict.fromkeys([*default, *sorted(by_symbol.values()), *more])
-    lanes = [ProviderLane(await opened(build_provider(name, settings), stack)) for name in names]
-    return Chains(lanes, default, by_symbol)
+    def lane(self, name: str) -> ProviderLane:
+        """Return the way to a provider; it is closed with the stack, and connects when it is first asked."""
+        if name not in self._lanes:
+            self._lanes[name] = ProviderLane(self.provider(name))
+        return self._lanes[name]
+
+    def provider(self, name: str) -> BarProvider:
+        """Return the provider itself, for what only this one can tell."""
+        if name not in self._providers:
+            provider = self._providers[name] = _built(name, self._settings)
+            close: Any = getattr(provider, "aclose", None)
+            if close is not None:
+                self._stack.push_async_callback(close)
+        return self._providers[name]
+
+    def chains(self) -> Chains:
+        """Return the chains of the settings. Errors: ConfigurationError for a pattern that is none."""
+        default = named_in(self._settings.providers)
+        by_symbol = _patterns(self._settings.symbol_providers, "symbol_providers")
+        names = dict.fromkeys([*default, *sorted(by_symbol.values())])
+        return Chains([self.lane(name) for name in names], default, by_symbol)
+
+
+@asynccontextmanager
+async def open_providers(settings: Settings) -> AsyncIterator[OpenProviders]:
+    """Open the providers of a process; they are closed at the end."""
+    async with AsyncExitStack() as stack:
+        yield OpenProviders(settings, stack)
 
 
 def named_in(text: str) -> list[str]:
@@ -48,27 +73,19 @@ def calendar_overrides(settings: Settings) -> Patterns:
     return _patterns(settings.symbol_calendars, "symbol_calendars")
 
 
-def build_provider(name: str, settings: Settings) -> BarProvider:
+def _built(name: str, settings: Settings) -> BarProvider:
     """Return a provider by its name; any other than our own is an exchange of ccxt."""
     match name:
         case "files":
             return FilesBarProvider(settings.data_files_folder)
         case "yahoo":
-            return YahooBarProvider()
+            return YahooBarProvider(cache_folder=settings.home / "cache" / "yfinance")
         case "simulated":
             return SimulatedBarProvider(settings.simulation_seed)
         case "binance-stream":
             return StreamedBarProvider(CcxtBarProvider("binance"), BinanceBarStream())
         case _:
             return CcxtBarProvider(name)
-
-
-async def opened(provider: BarProvider, stack: AsyncExitStack) -> BarProvider:
-    """Let a provider be closed with the stack, if it holds connections."""
-    close: Any = getattr(provider, "aclose", None)
-    if close is not None:
-        stack.push_async_callback(close)
-    return provider
 
 
 def _patterns(text: str, field: str) -> Patterns:

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from atf.bootstrap.database import open_database
-from atf.bootstrap.duties import Workbench, WorkerOptions, open_executor
+from atf.bootstrap.duties import Market, Workbench, WorkerOptions, open_executor
 from atf.bootstrap.health import MainService, with_health
 from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_market_clock, open_data_manager
+from atf.bootstrap.providers import OpenProviders, open_providers
 from atf.jobs.lease import Lease
 from atf.jobs.run_metrics import RunMetrics
 from atf.jobs.worker import Duty, Worker, WorkerLimits
@@ -38,12 +39,14 @@ async def worker_process(
     async with (
         open_database(settings) as database,
         open_executor(settings) as executor,
-        _market(settings, database) as (clock, data),
+        open_providers(settings) as providers,
+        _market(settings, database, providers) as (clock, data),
         _queue(settings, database) as queue,
         _listener(database) as listener,
     ):
         installed = build_job_types(settings)
-        duties = Workbench(settings, database, queue, clock, data, executor, installed).duties(options)
+        market = Market(clock, data, providers)
+        duties = Workbench(settings, database, queue, market, executor, installed).duties(options)
         metrics = RunMetrics()
         worker = Worker(
             queue,
@@ -67,9 +70,11 @@ async def worker_process(
 
 
 @asynccontextmanager
-async def _market(settings: Settings, database: Database) -> AsyncIterator[tuple[MarketClock, DataManager]]:
+async def _market(
+    settings: Settings, database: Database, providers: OpenProviders
+) -> AsyncIterator[tuple[MarketClock, DataManager]]:
     clock = await build_market_clock(database)
-    async with open_data_manager(database, settings, clock) as data:
+    async with open_data_manager(database, settings, clock, providers) as data:
         yield clock, data
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import date
 from typing import Any, Final, Protocol
 
@@ -36,10 +35,10 @@ class UniverseMembers(Protocol):
 
 
 class Toolbox(Protocol):
-    """Opens the tools of a run."""
+    """Has the tools of a run."""
 
-    def open(self, data_source: str | None) -> AbstractAsyncContextManager[Tools]:
-        """Open the tools with a provider. Errors: ConfigurationError if there is none of that name."""
+    def tools(self, data_source: str | None) -> Tools:
+        """Return the tools with a provider, or for stored bars alone."""
         ...
 
 
@@ -64,10 +63,9 @@ class DataProcessingHandler:
         now = await self._clock.now()
         symbols = await self._symbols(request, job.user_id, now.date())
         done = dict(await self._steps.begin(job.run_id, symbols))
-        async with self._toolbox.open(request.data_source) as tools:
-            work = SymbolWork(request, tools, now)
-            rest = [symbol for symbol in symbols if symbol not in done]
-            outcomes = done | await self._do_all(job, work, rest)
+        work = SymbolWork(request, self._toolbox.tools(request.data_source), now)
+        rest = [symbol for symbol in symbols if symbol not in done]
+        outcomes = done | await self._do_all(job, work, rest)
         return _result({symbol: outcomes[symbol] for symbol in symbols})
 
     async def _symbols(self, request: DataRequest, user_id: int | None, today: date) -> Sequence[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from math import isnan
 from typing import Any, Final, Protocol
 
@@ -13,7 +13,13 @@ from atf.data_jobs.request import DataRequest, Operation
 from atf.errors import NotFound
 from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
-from atf.market.adjustment import AdjustmentFactor, CorporateAction, adjusted, factors_from
+from atf.market.adjustment import (
+    AdjustmentFactor,
+    CorporateAction,
+    adjusted,
+    dividends_after_splits,
+    factors_from,
+)
 from atf.market.bar_store import NOTHING, PutAside
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.data_report import report
@@ -57,8 +63,8 @@ class AdjustmentStore(Protocol):
 class ActionSource(Protocol):
     """A provider that knows splits and dividends; its prices are adjusted for splits already."""
 
-    async def actions(self, symbol: str, since: datetime | None = None) -> Sequence[CorporateAction]:
-        """Return corporate actions, oldest first."""
+    async def actions(self, symbol: str, since: date) -> Sequence[CorporateAction]:
+        """Return all corporate actions from a day to today, oldest first; dividends per share as it was then."""
         ...
 
 
@@ -133,13 +139,11 @@ class SymbolWork:
         """Renew the factors of the symbol; only dividends, as the source's prices know splits already."""
         if self._tools.actions is None:
             return {"adjustments": len(await self._tools.adjustments.load(series.symbol))}
-        dividends = [
-            CorporateAction(one.ex_date, 1.0, one.cash_dividend)
-            for one in await self._tools.actions.actions(series.symbol, self._request.since)
-            if one.cash_dividend
-        ]
         bars = await self._tools.archive.between(series)
-        factors = factors_from(dividends, bars)
+        if not len(bars):
+            raise NotFound(f"no bars of {series} are stored; add fetch and cache to the operations")
+        actions = await self._tools.actions.actions(series.symbol, bars.time_at(0).date())
+        factors = factors_from(dividends_after_splits(actions), bars)
         source = self._request.data_source or ""
         await self._tools.adjustments.replace(series.symbol, factors, source=source)
         return {"adjustments": len(factors)}

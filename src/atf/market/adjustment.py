@@ -1,7 +1,9 @@
 """Splits and dividends: factors that make the prices of a stock comparable over time. Pure.
 
-Stored bars are raw. An adjusted price is raw * price_factor * split_factor, the volume raw / split_factor, by the
-first row of the factors whose date is the bar's or later; bars after the last row stay as they are.
+Factors are those of the bars that they are for: raw ones need splits and dividends, bars of a provider that
+adjusts for splits need ``dividends_after_splits`` alone. An adjusted price is raw * price_factor *
+split_factor, the volume raw / split_factor, by the first row of the factors whose date is the bar's or later;
+bars after the last row stay as they are.
 """
 
 from __future__ import annotations
@@ -69,6 +71,20 @@ def factors_from(actions: Sequence[CorporateAction], bars: Bars) -> tuple[Adjust
             factors.pop()
         factors.append(factor)
     return tuple(reversed(factors))
+
+
+def dividends_after_splits(actions: Sequence[CorporateAction]) -> tuple[CorporateAction, ...]:
+    """Return the dividends alone, oldest first, as they are for bars whose prices are adjusted for all splits.
+
+    ``actions`` must reach up to today: a later split makes an earlier dividend smaller, as it did the prices.
+    """
+    ratio = 1.0
+    dividends: list[CorporateAction] = []
+    for action in sorted(actions, key=lambda action: action.ex_date, reverse=True):
+        ratio *= action.split_ratio
+        if action.cash_dividend:
+            dividends.append(CorporateAction(action.ex_date, 1.0, action.cash_dividend / ratio))
+    return tuple(reversed(dividends))
 
 
 def adjusted(bars: Bars, factors: Sequence[AdjustmentFactor], *, dividends: bool = True) -> Bars:

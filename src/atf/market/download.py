@@ -17,7 +17,8 @@ from atf.errors import TemporaryFailure
 from atf.market.bar_store import NOTHING, PutAside
 from atf.market.bars import Bars, Series
 from atf.market.provider_lane import ProviderLane
-from atf.market.refresher import is_rebased, sorted_out
+from atf.market.refresher import is_rebased
+from atf.market.usable_bars import usable_bars
 
 _LOGGER = logging.getLogger(__name__)
 _PIECE: Final = 5_000
@@ -96,7 +97,7 @@ class Downloader:
         done, result = timedelta(), Download(series, share=1.0)
         for stretch in stretches:
             for piece in pieces_of(stretch, series):
-                good, bad = sorted_out(series, await self._patiently(series, piece), piece.until)
+                good, bad = usable_bars(await self._patiently(series, piece), series.timeframe, piece.until)
                 if keep and ends is not None and await self._is_rebased(series, ends[1], good):
                     _LOGGER.warning(
                         "The history of %s has another base at %s: fetching anew", series, self._lane.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -12,21 +11,13 @@ import numpy as np
 from atf.errors import InvalidInput
 from atf.market.bar_store import PutAside
 from atf.market.bars import COLUMNS, Bars, Timeframe, to_instant, to_nanoseconds
-from atf.market.quality import Flaw, sort_out
+from atf.market.usable_bars import usable_bars
 
 _MICROSECOND: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """Bars that may be stored, and those that are put aside."""
-
-    good: Bars
-    put_aside: PutAside
-
-
-def checked(bars: Bars, timeframe: Timeframe, zone: ZoneInfo, now: datetime) -> Checked:
-    """Part the bars of a file.
+def importable(bars: Bars, timeframe: Timeframe, zone: ZoneInfo, now: datetime) -> tuple[Bars, PutAside]:
+    """Part the bars of a file into those that may be stored and those that are put aside.
 
     Daily bars whose time is not midnight UTC are those of an exchange's clock: they move to 00:00Z of its date.
 
@@ -35,11 +26,7 @@ def checked(bars: Bars, timeframe: Timeframe, zone: ZoneInfo, now: datetime) -> 
     _refuse_other_timeframe(bars, timeframe)
     if timeframe is Timeframe.D1:
         bars = _by_date(bars, zone)
-    ahead = bars.first_after(now)
-    result = sort_out(bars[:ahead], timeframe)
-    future = bars[ahead:]
-    bad = result.bad.followed_by(future)
-    return Checked(result.good, PutAside(bad, (*result.reasons, *[Flaw.FUTURE] * len(future))))
+    return usable_bars(bars, timeframe, now)
 
 
 def _refuse_other_timeframe(bars: Bars, timeframe: Timeframe) -> None:

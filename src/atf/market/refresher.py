@@ -20,7 +20,7 @@ from atf.market.bar_memory import Held
 from atf.market.bar_store import BarStore, PutAside
 from atf.market.bars import Bars, Series
 from atf.market.provider_lane import ProviderLane
-from atf.market.quality import Flaw, sort_out
+from atf.market.usable_bars import usable_bars
 
 _LOGGER = logging.getLogger(__name__)
 _ALL: Final = 10_000_000
@@ -66,12 +66,12 @@ class Refresher:
     async def _take(self, lane: ProviderLane, series: Series, held: Held, until: datetime, count: int) -> None:
         """Fetch from the series' own provider; store what is new and hold it."""
         since, wanted = _missing(series, held.bars, until, count, is_whole=held.is_whole)
-        fetched = sorted_out(series, await lane.closed_bars(series, until, wanted, since), until)
+        fetched = usable_bars(await lane.closed_bars(series, until, wanted, since), series.timeframe, until)
         has_other_base = is_rebased(held.bars, fetched[0])
         if has_other_base:
             since = await self._store.first_open(series)
             _LOGGER.warning("The history of %s has another base at %s: it is fetched anew", series, lane.name)
-            fetched = sorted_out(series, await lane.closed_bars(series, until, _ALL, since), until)
+            fetched = usable_bars(await lane.closed_bars(series, until, _ALL, since), series.timeframe, until)
         good, put_aside = fetched
         new = _changed(held.bars, good)
         if len(new) or len(put_aside):
@@ -83,7 +83,7 @@ class Refresher:
     async def _borrow(self, lane: ProviderLane, series: Series, held: Held, until: datetime, count: int) -> None:
         """Fetch from a fallback what is newer than what is held."""
         since, wanted = _missing(series, held.bars, until, count, is_whole=held.is_whole)
-        good, _ = sorted_out(series, await lane.closed_bars(series, until, wanted, since), until)
+        good, _ = usable_bars(await lane.closed_bars(series, until, wanted, since), series.timeframe, until)
         newer = good if not len(held.bars) else good[good.first_after(held.bars.time_at(len(held.bars) - 1)) :]
         held.replace(held.bars, newer)
 
@@ -96,16 +96,6 @@ def _missing(
         return None, count
     newest = held.time_at(len(held) - 1)
     return newest, max(1, (until - newest) // series.timeframe.length) + 1
-
-
-def sorted_out(series: Series, bars: Bars, until: datetime) -> tuple[Bars, PutAside]:
-    """Part what may be used from what may not; a bar that is not closed by our clock is none, whoever says so."""
-    closed = bars.closed_at(until, series.timeframe)
-    rest = bars[len(closed) :]
-    ahead = rest[rest.first_after(until) :]
-    result = sort_out(closed, series.timeframe)
-    bad = result.bad.followed_by(ahead) if len(ahead) else result.bad
-    return result.good, PutAside(bad, (*result.reasons, *[Flaw.FUTURE] * len(ahead)))
 
 
 def is_rebased(held: Bars, fetched: Bars) -> bool:

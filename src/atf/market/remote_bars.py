@@ -71,18 +71,36 @@ class RemoteBars:
         await self._load(
             {series: wanted[series] for series in wanted if self._is_to_be_loaded(series, wanted[series])}, until
         )
-        tasks = {
-            series: self._refresh(series, chains[series], until, count)
-            for series, count in wanted.items()
-            if self._must_ask(series, count, dues[series], until)
-        }
-        late = await _wait(tasks, deadline)
+        late = await self._ask(chains, wanted, dues, until, deadline)
         return {
             series: Absent("not ready in time", may_come=True)
             if series in late
             else self._outcome(series, count, dues[series], until)
             for series, count in wanted.items()
         }
+
+    async def _ask(
+        self,
+        chains: Chains,
+        wanted: Mapping[Series, int],
+        dues: Mapping[Series, datetime],
+        until: datetime,
+        deadline: float,
+    ) -> set[Series]:
+        """Let providers be asked for what is missing, and return the series that are not ready at the deadline.
+
+        A fetch that somebody else had begun may have been for fewer bars or an earlier instant: who joined it
+        looks again when it is over.
+        """
+        late: set[Series] = set()
+        open_series = set(wanted)
+        while open_series:
+            missing = [one for one in open_series if self._must_ask(one, wanted[one], dues[one], until)]
+            joined = {series for series in missing if series in self._under_way}
+            tasks = {series: self._refresh(series, chains[series], until, wanted[series]) for series in missing}
+            late |= await _wait(tasks, deadline)
+            open_series = joined - late
+        return late
 
     # --- the store ---
 
@@ -96,11 +114,12 @@ class RemoteBars:
     async def _load(self, wanted: Mapping[Series, int], until: datetime) -> None:
         if not wanted:
             return
-        stored = await self._store.closed_bars_of(wanted, until)
+        counts = {series: max(count, self._held(series).loaded_count) for series, count in wanted.items()}
+        stored = await self._store.closed_bars_of(counts, until)
         now = self._monotonic()
         for series, bars in stored.items():
-            held = self._memory.get(series) or Held(now, 0)
-            held.loaded_at, held.loaded_count, held.is_whole = now, wanted[series], False
+            held = self._held(series)
+            held.loaded_at, held.loaded_count, held.is_whole = now, counts[series], False
             held.replace(bars, held.borrowed)
             self._memory.put(series, held)
 
@@ -147,7 +166,7 @@ class RemoteBars:
 
     def _held(self, series: Series) -> Held:
         held = self._memory.get(series)
-        if held is None:  # dropped meanwhile, as memory is full
+        if held is None:  # never asked for, or dropped as memory is full
             held = Held(self._monotonic(), 0)
             self._memory.put(series, held)
         return held
@@ -155,7 +174,8 @@ class RemoteBars:
     def _outcome(self, series: Series, count: int, due: datetime, until: datetime) -> Outcome:
         held = self._held(series)
         newest = held.newest_open()
-        if newest is None and held.trouble is not None:
+        if held.trouble is not None and not held.has(count):
+            # Indicators of a shorter history have other values: what would fire on them may be wrong.
             return Absent(held.trouble, may_come=True)
         if newest is None and held.absent is not None:
             return Absent(held.absent, may_come=False)

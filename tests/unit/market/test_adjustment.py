@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atf.errors import InvalidInput
-from atf.market.adjustment import AdjustmentFactor, CorporateAction, adjusted, factors_from, split_days
+from atf.market.adjustment import (
+    AdjustmentFactor,
+    CorporateAction,
+    adjusted,
+    dividends_after_splits,
+    factors_from,
+    split_days,
+)
 from atf.market.bars import Bars
 
 
@@ -100,3 +107,16 @@ def test_splits_leave_the_value_traded_as_it_was(splits: list[tuple[int, float]]
     actions = [CorporateAction(date(2024, 1, day), split_ratio=ratio) for day, ratio in splits]
     result = adjusted(bars, factors_from(actions, bars))
     assert np.allclose(result.close * result.volume, bars.close * bars.volume)
+
+
+def test_dividends_of_prices_that_know_splits_shrink_with_every_later_split() -> None:
+    actions = [
+        CorporateAction(date(2020, 1, 10), cash_dividend=8.0),
+        CorporateAction(date(2020, 6, 1), split_ratio=4.0, cash_dividend=4.0),
+        CorporateAction(date(2021, 6, 1), split_ratio=2.0),
+        CorporateAction(date(2022, 1, 10), cash_dividend=0.5),
+    ]
+    found = dividends_after_splits(actions)
+    assert [(each.ex_date.year, each.split_ratio, each.cash_dividend) for each in found] == [
+        (2020, 1.0, 1.0), (2020, 1.0, 0.5), (2022, 1.0, 0.5)
+    ]  # fmt: skip

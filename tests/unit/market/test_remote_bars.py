@@ -198,6 +198,54 @@ async def test_a_slow_provider_makes_its_series_late_and_goes_on_for_the_next_ca
     assert (len(provider.asked), provider.cancelled) == (1, 0)
 
 
+async def test_who_joins_a_fetch_for_fewer_bars_still_gets_all_that_were_wanted() -> None:
+    provider = provider_with(BTC)
+    provider.gate.clear()
+    data = open_market(provider)
+    few = asyncio.create_task(data.closed_bars_of({BTC: 3}, until=NOON))
+    await provider.until_under_way(1)
+    many = asyncio.create_task(data.closed_bars_of({BTC: 8}, until=NOON))
+    await asyncio.sleep(0)
+    provider.gate.set()
+    assert (len((await few).ready[BTC]), len((await many).ready[BTC])) == (3, 8)
+
+
+async def test_who_joins_a_fetch_of_an_hour_ago_still_gets_the_newest_bar() -> None:
+    provider = provider_with(BTC, newest=NOON)
+    provider.gate.clear()
+    data = open_market(provider)
+    earlier = asyncio.create_task(data.closed_bars_of({BTC: 3}, until=NOON))
+    await provider.until_under_way(1)
+    later = asyncio.create_task(data.closed_bars_of({BTC: 3}, until=NOON + HOUR))
+    await asyncio.sleep(0)
+    provider.gate.set()
+    assert (await earlier).ready[BTC].time_at(-1) == NOON - HOUR
+    assert (await later).ready[BTC].time_at(-1) == NOON
+
+
+async def test_a_history_cut_short_by_a_failure_is_no_answer() -> None:
+    store, provider = MemoryBarStore(), provider_with(BTC)
+    store.bars[BTC] = bars_until(NOON - HOUR, count=3)
+    provider.error = TemporaryFailure("venue: 503")
+    fetched = await open_market(provider, store=store).closed_bars_of({BTC: 8}, until=NOON)
+    assert fetched == FetchedBars(late=frozenset({BTC}))
+
+
+async def test_reading_the_store_again_for_one_who_wants_little_takes_nothing_from_who_waits_for_more() -> None:
+    provider, clock = provider_with(BTC), Seconds()
+    data = open_market(provider, monotonic=clock)
+    await data.closed_bars_of({BTC: 8}, until=NOON)
+    provider.bars[BTC] = bars_until(NOON)
+    provider.gate.clear()
+    many = asyncio.create_task(data.closed_bars_of({BTC: 8}, until=NOON + HOUR))
+    await provider.until_under_way(1)
+    clock.now = 301.0
+    few = asyncio.create_task(data.closed_bars_of({BTC: 2}, until=NOON + HOUR))
+    await asyncio.sleep(0)
+    provider.gate.set()
+    assert (len((await few).ready[BTC]), len((await many).ready[BTC])) == (2, 8)
+
+
 async def test_a_caller_that_goes_away_does_not_take_the_fetch_of_others_with_it() -> None:
     provider = provider_with(BTC)
     provider.gate.clear()
@@ -337,6 +385,16 @@ async def test_a_history_on_another_base_is_fetched_anew_so_that_no_split_become
 
 
 # --- pauses ---
+
+
+async def test_a_provider_is_not_asked_more_often_than_it_allows() -> None:
+    provider = ScriptedProvider("venue", traits=ProviderTraits(calls_per_minute=12))
+    wanted = {Series(f"S{number}", Timeframe.H1): 5 for number in range(4)}
+    provider.bars = {series: bars_until(NOON - HOUR) for series in wanted}
+    data = open_market(provider)
+    fetched = await data.closed_bars_of(wanted, until=NOON, within=AT_ONCE)
+    await data.close()
+    assert (len(provider.asked), len(fetched.ready), len(fetched.late)) == (1, 1, 3)
 
 
 async def test_a_failing_provider_is_left_alone_for_growing_pauses() -> None:

@@ -106,6 +106,10 @@ class YahooBarProvider:
         """
         return await self._in_thread(partial(self._actions, symbol, since))
 
+    async def aclose(self) -> None:
+        """Let the threads go; one that waits for the network ends with the library's time-out."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         """Call in the pool; who is cancelled does not wait, the thread ends with the library's time-out."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

@@ -15,7 +15,7 @@ from atf.market.fundamentals import Fundamentals
 
 DAY = date(2024, 1, 31)
 COMPANIES = Path(__file__).parents[3] / "data" / "fundamentals" / "companies.csv"
-REAL = Path("/work/shared/data/fundamentals")
+REAL = Path(__file__).parents[4] / "../shared/data/fundamentals"
 
 
 def written(tmp_path: Path, name: str, text: str) -> Path:
