@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 from atf.adapters.providers.binance_stream import BinanceBarStream
 from atf.adapters.providers.ccxt_exchange import CcxtBarProvider
@@ -19,9 +19,6 @@ from atf.market.provider import BarProvider
 from atf.market.provider_lane import ProviderLane
 from atf.market.symbols import canonical
 from atf.settings import Settings
-
-OWN_PROVIDERS: Final = ("files", "yahoo", "simulated", "binance-stream")
-"""Those that are no exchange of ccxt."""
 
 
 class OpenProviders:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from atf.bootstrap.client import Client, open_client
+from atf.cli.opened import with_opened
 from atf.settings import load_settings
 
 T = TypeVar("T")
@@ -14,9 +14,4 @@ T = TypeVar("T")
 
 def with_client(user: str, work: Callable[[Client], Awaitable[T]]) -> T:
     """Open the configured database as a user, do the work, close it, and return what the work returned."""
-
-    async def run() -> T:
-        async with open_client(load_settings(), user) as client:
-            return await work(client)
-
-    return asyncio.run(run())
+    return with_opened(open_client(load_settings(), user), work)

@@ -13,6 +13,7 @@ import typer
 from atf.bootstrap.market_client import MarketClient, Wanted, draw_chart, open_market_client
 from atf.cli import data_loading
 from atf.cli.listing import instant_option
+from atf.cli.opened import with_opened
 from atf.cli.output import JsonOption, print_json, print_table
 from atf.errors import ConfigurationError, InvalidInput
 from atf.market.bars import COLUMNS, Bars, Series, Timeframe
@@ -36,12 +37,7 @@ AdjustedOption = Annotated[
 
 def with_market(work: Callable[[MarketClient], Awaitable[T]]) -> T:
     """Open the market data of the configured database, do the work, and return what it returned."""
-
-    async def run() -> T:
-        async with open_market_client(load_settings()) as client:
-            return await work(client)
-
-    return asyncio.run(run())
+    return with_opened(open_market_client(load_settings()), work)
 
 
 @app.command("list")

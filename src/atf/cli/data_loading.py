@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import typer
 
 from atf.bootstrap.market_loading import Imported, MarketLoader, open_market_loader
 from atf.cli.listing import instant_option
+from atf.cli.opened import with_opened
 from atf.cli.output import JsonOption, print_json, print_table
 from atf.errors import AtfError, PermanentFailure, TemporaryFailure
 from atf.market.bars import Series, Timeframe
@@ -30,12 +30,7 @@ Advance = Callable[[float], None]
 
 def with_loader(work: Callable[[MarketLoader], Awaitable[T]]) -> T:
     """Open the configured database, do the work, and return what it returned."""
-
-    async def run() -> T:
-        async with open_market_loader(load_settings()) as loader:
-            return await work(loader)
-
-    return asyncio.run(run())
+    return with_opened(open_market_loader(load_settings()), work)
 
 
 @app.command("import")

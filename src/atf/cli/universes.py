@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import date
@@ -13,6 +12,7 @@ import typer
 
 from atf.bootstrap.universes import UniversesClient, open_universes
 from atf.cli.listing import day_option
+from atf.cli.opened import with_opened
 from atf.cli.output import JsonOption, UserOption, print_json, print_table
 from atf.errors import InvalidInput
 from atf.market.fundamentals import NUMBERS, Fundamentals
@@ -30,12 +30,7 @@ OnOption = Annotated[str | None, typer.Option("--on", help="A day such as 2024-0
 
 def with_universes(user: str, work: Callable[[UniversesClient], Awaitable[T]]) -> T:
     """Open the configured database as a user, do the work, and return what it returned."""
-
-    async def run() -> T:
-        async with open_universes(load_settings(), user) as client:
-            return await work(client)
-
-    return asyncio.run(run())
+    return with_opened(open_universes(load_settings(), user), work)
 
 
 @app.command("list")

@@ -9,7 +9,7 @@ from atf.market.bars import Series, Timeframe
 from atf.market.patterns import NO_PATTERNS, Patterns
 from atf.market.symbols import calendar_name
 from atf.market.trading_calendar import TradingCalendar, TradingCalendars
-from atf.market.trading_time import is_stale, newest_expected
+from atf.market.trading_time import newest_expected
 
 
 class DueBars:
@@ -43,7 +43,3 @@ class DueBars:
                 due = known[key] = newest_expected(series.timeframe, until, calendar)
             dues[series] = due
         return dues
-
-    async def is_stale(self, series: Series, newest_open: datetime, now: datetime) -> bool:
-        """Whether no bar came for more than three timeframes of trading time."""
-        return is_stale(newest_open, series.timeframe, now, await self.calendar_of(series.symbol))

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Final
 
 from atf.errors import InvalidInput, shown
 
@@ -55,22 +54,6 @@ TEXTS: Final = ("name", "sector", "industry", "currency")
 NUMBERS: Final = ("market_cap", "pe", "eps", "dividend_yield", "average_volume")
 FIELDS: Final = tuple(field.name for field in fields(Fundamentals))
 _NEVER_NEGATIVE: Final = frozenset({"market_cap", "average_volume", "dividend_yield"})
-
-
-class FundamentalsStore(Protocol):
-    """Fundamentals by symbol and day."""
-
-    async def load(self, rows: Sequence[Fundamentals], *, source: str) -> int:
-        """Store rows, all or none; what a row does not say of its day stays as it is stored. Return how many."""
-        ...
-
-    async def newest(self, symbols: Sequence[str], on: date) -> Mapping[str, Fundamentals]:
-        """Return the newest row on or before a day of each symbol that has one."""
-        ...
-
-    async def of(self, symbol: str) -> Sequence[Fundamentals]:
-        """Return all rows of a symbol, oldest first."""
-        ...
 
 
 def parse_number(cell: object) -> float | None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
-from typing import Final, Protocol
+from typing import Final
 
 from atf.errors import InvalidInput, shown
 from atf.market.symbols import canonical
@@ -54,26 +54,6 @@ class UniverseSummary:
     symbols: int
     first_on: date
     newest_on: date
-
-
-class UniverseStore(Protocol):
-    """Universes by owner, name and date; a user's own is taken before everybody's of the same name."""
-
-    async def members(self, user_id: int | None, name: str, on: date) -> Sequence[str]:
-        """Return the symbols of a day, sorted. Errors: NotFound with near names, or the first date there is."""
-        ...
-
-    async def load(self, user_id: int, name: str, symbols: Sequence[str], on: date, *, source: str) -> Change:
-        """Store a list as of a date, all of it or nothing; the same list again changes nothing."""
-        ...
-
-    async def list_universes(self, user_id: int | None, on: date) -> Sequence[UniverseSummary]:
-        """Return the user's universes and everybody's, by name."""
-        ...
-
-    async def history(self, user_id: int | None, name: str) -> Sequence[Change]:
-        """Return all versions, oldest first. Errors: as ``members``."""
-        ...
 
 
 def checked_name(name: str) -> str:

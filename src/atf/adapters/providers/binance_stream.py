@@ -20,8 +20,6 @@ from atf.market.stream import BarUpdate, StreamListener
 from atf.market.symbols import joined
 
 URL: Final = "wss://stream.binance.com:9443/ws"
-MOST_SERIES: Final = 1_024
-"""So many streams Binance gives one connection."""
 
 _LOGGER = logging.getLogger(__name__)
 _NAMES_A_MESSAGE: Final = 200
