@@ -14,6 +14,7 @@ from atf.alerts.schema_check import check_schemas
 from atf.bootstrap.database import database_url
 from atf.bootstrap.job_types import build_job_types
 from atf.errors import AtfError, ConfigurationError
+from atf.indicators import registry
 from atf.jobs.schema_check import SchemaFinding, check_job_schemas
 from atf.settings import Settings, SettingsReview, load_settings, review_settings, unknown_sentence
 from atf.storage import migrate
@@ -89,6 +90,7 @@ def _config_checks(review: SettingsReview) -> Iterator[Check]:
     if review.settings is not None:
         yield from _url_checks(review)
         yield _job_types(review.settings)
+    yield _indicators()
 
 
 def _all_of(subject: str, problems: Sequence[str], detail: str) -> Iterator[Check]:
@@ -113,6 +115,12 @@ def _job_types(settings: Settings) -> Check:
     if installed.plugins.problems:
         return Check("job types", Outcome.FAILED, "; ".join(installed.plugins.problems))
     return Check("job types", Outcome.OK, ", ".join(installed.types.names))
+
+
+def _indicators() -> Check:
+    if problems := registry.plugged().problems:
+        return Check("indicators", Outcome.FAILED, "; ".join(problems))
+    return Check("indicators", Outcome.OK, f"{len(registry.definitions())} known")
 
 
 def _check_url(url: str, origin: str) -> Check:

@@ -48,7 +48,7 @@ class WorkerOptions:
 
 def handled_types(installed: InstalledJobTypes) -> frozenset[str]:
     """Return the job types that something in this installation does."""
-    return frozenset({*BUILT_IN_HANDLERS, *(one.name for one in installed.plugins.definitions)})
+    return frozenset({*BUILT_IN_HANDLERS, *(one.definition.name for one in installed.plugins.found)})
 
 
 @asynccontextmanager

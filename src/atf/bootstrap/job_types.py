@@ -12,9 +12,10 @@ from atf.data_jobs.request import check_request
 from atf.errors import InvalidAlertRule
 from atf.jobs.job_type import JobLimits, JobTypes
 from atf.jobs.job_types_builtin import DEFAULT_LIMITS, builtin_types
-from atf.jobs.plugins import Plugins, load_plugins
+from atf.jobs.plugins import JobTypePlugin, load_plugins
 from atf.jobs.run import JobType
 from atf.jobs.target import check_alert
+from atf.plugins import Loaded
 from atf.settings import Settings
 from atf.settings.model import JobConfig
 
@@ -24,14 +25,14 @@ class InstalledJobTypes:
     """All job types, and the plug-ins that some of them come from."""
 
     types: JobTypes
-    plugins: Plugins
+    plugins: Loaded[JobTypePlugin]
 
 
 def build_job_types(settings: Settings) -> InstalledJobTypes:
     """Return what can be run here; a plug-in that does not work is logged and left out."""
     builtin = builtin_types(check_alert_job, _limits(settings), data_check=check_request)
     plugins = load_plugins([one.name for one in builtin])
-    return InstalledJobTypes(JobTypes([*builtin, *plugins.definitions]), plugins)
+    return InstalledJobTypes(JobTypes([*builtin, *(one.definition for one in plugins.found)]), plugins)
 
 
 def check_alert_job(target: str, task_params: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ NameArgument = Annotated[str, typer.Argument(help="As `atf indicators list` show
 
 @app.command("list")
 def list_indicators(as_json: JsonOption = False) -> None:
-    """List the indicators.
+    """List the indicators, those of plug-ins last.
 
     Example: atf indicators list
     """

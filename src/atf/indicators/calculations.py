@@ -1,21 +1,18 @@
 """The numbers of the indicators, by TA-Lib; definitions and checks are in ``registry``.
 
-Pure. Every function gets finite columns only, and more bars than the index of its first value.
+Pure. What every function gets and returns stands at ``Calculation``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
-from atf.indicators.indicator import IndicatorRequest
+from atf.indicators.indicator import Calculation, IndicatorRequest, Outputs, without_infinite
 from atf.indicators.talib_alone import load_talib
 from atf.market.bars import FloatArray
-
-Outputs = tuple[FloatArray, ...]
-Calculation = Callable[[Outputs, IndicatorRequest], Outputs]
 
 talib = load_talib()
 _NO_MOVEMENT: Final = 1e-14
@@ -60,12 +57,12 @@ def _bbands(columns: Outputs, request: IndicatorRequest) -> Outputs:
 
 
 def _change_pct(columns: Outputs, request: IndicatorRequest) -> Outputs:
-    """Return the change in percent; infinite after a zero, where TA-Lib's ROC would claim no change."""
+    """Return the change in percent; unknown after a zero, where TA-Lib's ROC would claim no change."""
     (source,), bars = columns, request.integer("bars")
     values = np.full(len(source), np.nan)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         values[bars:] = 100.0 * (source[bars:] / source[:-bars] - 1.0)
-    return (values,)
+    return (without_infinite(values),)
 
 
 def _by_period(name: str) -> Calculation:
@@ -128,7 +125,7 @@ def _vwap(columns: Outputs, request: IndicatorRequest) -> Outputs:
     period = request.integer("period")
     traded = talib.SUM((high + low + close) / 3 * volume, timeperiod=period)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (traded / talib.SUM(volume, timeperiod=period),)
+        return (without_infinite(traded / talib.SUM(volume, timeperiod=period)),)
 
 
 def _obv(columns: Outputs, request: IndicatorRequest) -> Outputs:  # noqa: ARG001 - it has no parameters
@@ -144,7 +141,7 @@ def _volatility(columns: Outputs, request: IndicatorRequest) -> Outputs:
         deviations = windows.std(axis=1, ddof=1)
     values = np.full(len(source), np.nan)
     values[period:] = deviations * np.sqrt(request.integer("bars_a_year"))
-    return (values,)
+    return (without_infinite(values),)
 
 
 CALCULATIONS: Final[Mapping[str, Calculation]] = {

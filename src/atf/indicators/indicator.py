@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from atf.errors import InvalidInput, shown
-from atf.market.bars import COLUMNS
+from atf.market.bars import COLUMNS, FloatArray
 
 ParameterValue = int | float | str
 
@@ -26,15 +28,21 @@ class IndicatorRequest:
 
     def integer(self, name: str) -> int:
         """Return an integer parameter."""
-        return int(dict(self.params)[name])
+        return int(self._value(name))
 
     def number(self, name: str) -> float:
         """Return a numeric parameter."""
-        return float(dict(self.params)[name])
+        return float(self._value(name))
 
     def text(self, name: str) -> str:
         """Return a text parameter."""
-        return str(dict(self.params)[name])
+        return str(self._value(name))
+
+    def _value(self, name: str) -> ParameterValue:
+        for known, value in self.params:
+            if known == name:
+                return value
+        raise KeyError(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,20 @@ class SourceParameter:
 
 Parameter = IntegerParameter | NumberParameter | SourceParameter
 
+Outputs = tuple[FloatArray, ...]
+"""A column for each output, or for each input: all of one length."""
+
+Calculation = Callable[[Outputs, IndicatorRequest], Outputs]
+"""Gets finite columns and more bars than the index of the first value; returns NaN where a value is unknown, and
+nothing infinite unless the numbers overflow.
+"""
+
+
+def without_infinite(values: FloatArray) -> FloatArray:
+    """Return the values, NaN in place of infinite ones."""
+    infinite = np.isinf(values)
+    return np.where(infinite, np.nan, values) if infinite.any() else values
+
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
@@ -104,7 +126,8 @@ class Indicator:
     ``columns`` are those it reads, empty if its ``source`` parameter says which; ``first_index`` is the bar
     that has the first value, counted from 0 over the bars that have all columns. The first output is the
     default. ``constraint`` returns the parameter that does not fit the others, and why. ``doc`` says in a
-    sentence what it tells, and its unit.
+    sentence what it tells, and its unit. ``calculation`` is what a plug-in brings along; those that ATF comes
+    with have theirs in ``calculations``, where TA-Lib is loaded.
     """
 
     name: str
@@ -116,6 +139,7 @@ class Indicator:
     columns: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     constraint: Callable[[IndicatorRequest], tuple[str, str] | None] = lambda _: None
+    calculation: Calculation | None = None
 
     @property
     def has_source(self) -> bool:

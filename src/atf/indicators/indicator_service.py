@@ -7,15 +7,21 @@ of every bar they have seen; beyond the first window each value therefore is a c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from atf.indicators.calculations import CALCULATIONS
-from atf.indicators.indicator import Indicator, IndicatorRequest
+from atf.indicators.indicator import Indicator, IndicatorRequest, Outputs, without_infinite
 from atf.indicators.registry import indicator_of, window_of
 from atf.market.bars import Bars, FloatArray
+
+BoolArray = npt.NDArray[np.bool_]
+_LARGEST_SQUARED: Final = 1e100
+"""No sum of squares of smaller numbers overflows."""
 
 
 class IndicatorService:
@@ -43,26 +49,36 @@ class IndicatorService:
 
         Shape: (len(bars),); NaN where the value is unknown.
         """
-        indicator = indicator_of(request)
-        columns = _FiniteColumns.of(bars, indicator.columns_of(request))
-        table = self.calculate(indicator, request, columns.values)
-        result = np.full(len(bars), np.nan)
-        result[columns.is_finite] = table[:, indicator.outputs.index(request.output)]
-        result[~np.isfinite(result)] = np.nan
-        return result
+        return self.compute_each(bars, [request])[request]
 
-    def calculate(
-        self, indicator: Indicator, request: IndicatorRequest, columns: tuple[FloatArray, ...]
-    ) -> FloatArray:
+    def compute_each(
+        self, bars: Bars, requests: Iterable[IndicatorRequest]
+    ) -> dict[IndicatorRequest, FloatArray]:
+        """Return what ``compute`` does for many requests; outputs of one indicator come from one computation."""
+        read: dict[tuple[str, ...], _FiniteColumns] = {}
+        computed: dict[tuple[object, ...], Outputs] = {}
+        found: dict[IndicatorRequest, FloatArray] = {}
+        for request in requests:
+            indicator = indicator_of(request)
+            names, key = indicator.columns_of(request), (request.name, request.params)
+            columns = read.get(names) or read.setdefault(names, _FiniteColumns.of(bars, names))
+            outputs = computed.get(key) or computed.setdefault(
+                key, self.outputs(indicator, request, columns.values)
+            )
+            found[request] = columns.spread(outputs[indicator.outputs.index(request.output)])
+        return found
+
+    def outputs(self, indicator: Indicator, request: IndicatorRequest, columns: Outputs) -> Outputs:
         """Return all outputs over finite columns.
 
-        Shape: k columns (n,) -> (n, outputs).
+        Shape: columns (n,) -> an array (n,) for each output.
         """
         count = len(columns[0])
         if count <= indicator.first_index(request):
-            return np.full((count, len(indicator.outputs)), np.nan)
+            return tuple(np.full(count, np.nan) for _ in indicator.outputs)
         self.calculations += 1
-        return np.column_stack(CALCULATIONS[request.name](columns, request))
+        calculation = indicator.calculation or CALCULATIONS[request.name]
+        return calculation(columns, request)
 
     def session(self, bars: Bars) -> IndicatorSession:
         """Return the indicators of one series of bars, each computed once."""
@@ -99,18 +115,18 @@ class IndicatorSession:
         Shape: (len(bars) - first, outputs).
         """
         count, window = len(self._bars), window_of(request)
-        columns = _FiniteColumns.of(self._bars, indicator.columns_of(request))
+        columns = _Windows(self._bars, indicator.columns_of(request))
         table = np.full((count - first, len(indicator.outputs)), np.nan)
         known = min(window, count)
         if first < known:
             # Up to here the window is all bars, and TA-Lib goes forward: one pass gives what single calls do.
-            values = self._service.calculate(indicator, request, columns.part(0, known))
+            values = np.column_stack(self._service.outputs(indicator, request, columns.part(0, known)))
             at = np.flatnonzero(columns.is_finite[:known])
             table[at[at >= first] - first] = values[at >= first]
         later = max(first, known)
         for index in (np.flatnonzero(columns.is_finite[later:]) + later).tolist():
             part = columns.part(index + 1 - window, index + 1)
-            table[index - first] = self._service.calculate(indicator, request, part)[-1]
+            table[index - first] = [values[-1] for values in self._service.outputs(indicator, request, part)]
         table[~np.isfinite(table)] = np.nan
         table.setflags(write=False)
         return table
@@ -120,22 +136,56 @@ class IndicatorSession:
 class _FiniteColumns:
     """Some columns of the bars, without the bars on which one of them is missing.
 
-    Shape: ``is_finite`` (n,) over all bars; ``before`` (n + 1,) the number of finite bars before each;
-           ``values`` one array of the m finite bars for each column.
+    Shape: ``is_finite`` (n,) over all bars, None if that is all of them; ``values`` one array of the m finite
+           bars for each column.
     """
 
-    is_finite: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    before: np.ndarray[tuple[int], np.dtype[np.int64]]
-    values: tuple[FloatArray, ...]
+    is_finite: BoolArray | None
+    values: Outputs
+    may_overflow: bool
 
     @classmethod
     def of(cls, bars: Bars, names: tuple[str, ...]) -> Self:
-        columns = [bars.column(name) for name in names]
-        is_finite = np.logical_and.reduce([np.isfinite(column) for column in columns])
-        before = np.concatenate([[0], np.cumsum(is_finite)])
-        return cls(is_finite, before, tuple(np.ascontiguousarray(column[is_finite]) for column in columns))
+        columns = tuple([bars.column(name) for name in names])
+        finite = [np.isfinite(column) for column in columns]
+        is_finite = finite[0] if len(finite) == 1 else np.logical_and.reduce(finite)
+        if is_finite.all():
+            return cls(None, columns, _are_large(columns))
+        values = tuple(column[is_finite] for column in columns)
+        return cls(is_finite, values, _are_large(values))
 
-    def part(self, start: int, stop: int) -> tuple[FloatArray, ...]:
+    def spread(self, values: FloatArray) -> FloatArray:
+        """Put values of the finite bars to their places among all bars.
+
+        Shape: (m,) -> (n,).
+        """
+        if self.may_overflow:
+            values = without_infinite(values)
+        if self.is_finite is None:
+            return values
+        result = np.full(len(self.is_finite), np.nan)
+        result[self.is_finite] = values
+        return result
+
+
+def _are_large(columns: Outputs) -> bool:
+    """Tell whether squares and products of the values may overflow; then each result must be looked at."""
+    return any(
+        column.size and (column.max() > _LARGEST_SQUARED or column.min() < -_LARGEST_SQUARED)
+        for column in columns
+    )
+
+
+class _Windows:
+    """Parts of the columns between two bars, without the bars on which one of them is missing."""
+
+    def __init__(self, bars: Bars, names: tuple[str, ...]) -> None:
+        columns = _FiniteColumns.of(bars, names)
+        self.is_finite = np.ones(len(bars), np.bool_) if columns.is_finite is None else columns.is_finite
+        self._values = columns.values
+        self._before = np.concatenate([[0], np.cumsum(self.is_finite)])
+
+    def part(self, start: int, stop: int) -> Outputs:
         """Return the finite values of the bars in ``start <= index < stop``."""
-        low, high = int(self.before[start]), int(self.before[stop])
-        return tuple(column[low:high] for column in self.values)
+        low, high = int(self._before[start]), int(self._before[stop])
+        return tuple(column[low:high] for column in self._values)

@@ -1,11 +1,13 @@
 """Which indicators there are: parameters, outputs, columns and windows, and the check of what users ask for.
 
-Pure, and without TA-Lib, so that names can be checked where nothing is computed; ``calculations`` computes.
+Without TA-Lib, so that names can be checked where nothing is computed; ``calculations`` computes. Plug-ins are
+loaded at the first question and not by the composition root, as every process, child and test that reads a rule
+must know the same names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
@@ -13,6 +15,8 @@ from typing import Final
 from atf.errors import InvalidInput, shown
 from atf.indicators.definitions import INDICATORS
 from atf.indicators.indicator import SINGLE_OUTPUT, Indicator, IndicatorRequest
+from atf.indicators.plugins import load_indicators
+from atf.plugins import Loaded
 
 SHORTEST_WINDOW: Final = 500
 """Bars; every value is computed on at least this many, or on all there are."""
@@ -20,27 +24,31 @@ SHORTEST_WINDOW: Final = 500
 PERIODS_IN_WINDOW: Final = 20
 """A window is at least so many times the longest period; the first bar then hardly shows in the value."""
 
-_BY_NAME: Final = {name: found for found in INDICATORS for name in (found.name, *found.aliases)}
-
 
 def names() -> tuple[str, ...]:
     """Return the names of all indicators, without aliases."""
-    return tuple(found.name for found in INDICATORS)
+    return tuple(found.name for found in definitions())
 
 
 def definitions() -> tuple[Indicator, ...]:
-    """Return all indicators."""
-    return INDICATORS
+    """Return all indicators, those of plug-ins last."""
+    return (*INDICATORS, *plugged().found)
+
+
+@lru_cache(maxsize=1)
+def plugged() -> Loaded[Indicator]:
+    """Return the indicators of plug-ins, and a sentence for each plug-in that does not work."""
+    return load_indicators(_named(INDICATORS))
 
 
 def is_known(name: str) -> bool:
     """Tell whether an indicator has this name or alias."""
-    return name in _BY_NAME
+    return name in _by_name()
 
 
 def indicator_of(request: IndicatorRequest) -> Indicator:
     """Return the definition behind a request."""
-    return _BY_NAME[request.name]
+    return _by_name()[request.name]
 
 
 @lru_cache(maxsize=4096)
@@ -69,10 +77,20 @@ def resolve(name: str, params: object, output: object = None, *, field: str = ""
     return request
 
 
+@lru_cache(maxsize=1)
+def _by_name() -> Mapping[str, Indicator]:
+    return _named(definitions())
+
+
+def _named(indicators: Iterable[Indicator]) -> dict[str, Indicator]:
+    return {name: found for found in indicators for name in (found.name, *found.aliases)}
+
+
 def _find(name: str, field: str) -> Indicator:
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    close = get_close_matches(name.lower(), _BY_NAME, n=1)
+    known = _by_name()
+    if name in known:
+        return known[name]
+    close = get_close_matches(name.lower(), known, n=1)
     advice = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names())}"
     raise InvalidInput(f"unknown indicator '{name}'; {advice}", field=field)
 

@@ -1,17 +1,14 @@
 """Job types: what their schemas take, what the target means, which limits hold, and types from other packages."""
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.installed_packages import Installed
 
 from atf.alerts.alert import parse_alert
 from atf.bootstrap.checks import check_config
@@ -239,35 +236,11 @@ plugin = Plugin()
 """
 
 
-class Distribution:
-    """An installed package: a module and its dist-info in a folder on the path."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._folder = folder
-        monkeypatch.syspath_prepend(str(folder))
-
-    def install(self, name: str, entry: str, **modules: str) -> None:
-        for module, source in modules.items():
-            (self._folder / f"{module}.py").write_text(source)
-        info = self._folder / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[atf.job_types]\n{entry}\n")
-        importlib.invalidate_caches()
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distribution]:
-    before = set(sys.modules)
-    yield Distribution(tmp_path, monkeypatch)
-    for module in set(sys.modules) - before:
-        if module.startswith("atf_test_"):
-            del sys.modules[module]
-
-
 @pytest.mark.usefixtures("no_file")
-def test_a_plug_in_adds_its_job_type(installed: Distribution) -> None:
-    installed.install("atf-moon", "moon = atf_test_moon:plugin", atf_test_moon=GOOD.replace("{name}", "moonshot"))
+def test_a_plug_in_adds_its_job_type(installed: Installed) -> None:
+    installed.job_type(
+        "atf-moon", "moon = atf_test_moon:plugin", atf_test_moon=GOOD.replace("{name}", "moonshot")
+    )
     found = build_job_types(Settings())
     assert found.types.names[-1] == "moonshot"
     assert found.plugins.problems == ()
@@ -277,18 +250,20 @@ def test_a_plug_in_adds_its_job_type(installed: Distribution) -> None:
 
 
 @pytest.mark.usefixtures("no_file")
-def test_plug_ins_that_do_not_work_are_told_and_left_out(installed: Distribution) -> None:
-    installed.install("atf-gone", "gone = atf_test_gone:plugin")
-    installed.install(
+def test_plug_ins_that_do_not_work_are_told_and_left_out(installed: Installed) -> None:
+    installed.job_type("atf-gone", "gone = atf_test_gone:plugin")
+    installed.job_type(
         "atf-raises", "raises = atf_test_raises:plugin", atf_test_raises="raise OSError('two\\nlines')"
     )
-    installed.install("atf-bare", "bare = atf_test_bare:plugin", atf_test_bare="plugin = 5")
-    installed.install(
+    installed.job_type("atf-bare", "bare = atf_test_bare:plugin", atf_test_bare="plugin = 5")
+    installed.job_type(
         "atf-taken", "taken = atf_test_taken:plugin", atf_test_taken=GOOD.replace("{name}", "report")
     )
-    installed.install("atf-moon", "moon = atf_test_moon:plugin", atf_test_moon=GOOD.replace("{name}", "moonshot"))
+    installed.job_type(
+        "atf-moon", "moon = atf_test_moon:plugin", atf_test_moon=GOOD.replace("{name}", "moonshot")
+    )
     found = build_job_types(Settings())
-    assert [one.name for one in found.plugins.definitions] == ["moonshot"]
+    assert [one.definition.name for one in found.plugins.found] == ["moonshot"]
     bare, gone, raises, taken = found.plugins.problems
     assert bare.startswith(
         "the plug-in 'bare' (atf_test_bare:plugin) of atf-bare is left out: it has no `definition`"
@@ -300,9 +275,9 @@ def test_plug_ins_that_do_not_work_are_told_and_left_out(installed: Distribution
     assert (failed.is_ok, failed.detail) == (False, "; ".join(found.plugins.problems))
 
 
-def test_the_same_plug_in_type_twice_is_left_out_once(installed: Distribution) -> None:
+def test_the_same_plug_in_type_twice_is_left_out_once(installed: Installed) -> None:
     for name in ("a", "b"):
         source = GOOD.replace("{name}", "moonshot")
-        installed.install(f"atf-{name}", f"{name} = atf_test_{name}:plugin", **{f"atf_test_{name}": source})
+        installed.job_type(f"atf-{name}", f"{name} = atf_test_{name}:plugin", **{f"atf_test_{name}": source})
     found = load_plugins([])
     assert (len(found.found), len(found.problems)) == (1, 1)
