@@ -5,23 +5,19 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, LiteralString, Self
+from typing import Final
 
-import psycopg
 import pytest
 
-from atf.storage.database import plain_url
-from atf.storage.embedded import EmbeddedCluster
-from atf.testing.processes import Installation, kill
+from atf.testing.processes import kill
 from atf.testing.waiting import wait_for
 from tests.chaos.job_plugin import JobPlugin
+from tests.chaos.site import Site
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -31,54 +27,19 @@ SECONDS_BETWEEN_KILLS: Final = (0.3, 1.5)
 _SERVICES: Final = ("scheduler", "worker")
 
 
-class Site(Installation):
-    """A database that stays up, and services beside it that a test starts and kills by hand."""
+class JobSite(Site):
+    """Services whose runs leave traces."""
 
     def __init__(self, folder: Path) -> None:
         self.plugin = JobPlugin(folder / "plugin")
         path = os.pathsep.join([str(self.plugin.folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-        super().__init__({"PYTHONPATH": path, "ATF_WORKER_LEASE_SECONDS": "2"})
-        self.services: dict[str, subprocess.Popen[bytes]] = {}
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        cluster = EmbeddedCluster(self.home, pg_user=None, pg_bindir=None, allow_nobody=True)
-        self.handle = cluster.acquire()
-        assert self.run("db", "migrate").returncode == 0
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill_everything()
-        self.handle.ensure()
-        self.handle.release()
-        super().__exit__(kind, error, trace)
-
-    def ensure(self, service: str, number: int) -> None:
-        """Start a service if it does not run."""
-        key = f"{service}-{number}"
-        if key not in self.services or self.services[key].poll() is not None:
-            more = ("--name", key) if service == "worker" else ()
-            self.services[key] = self.start(service, "start", *more)
+        super().__init__({"PYTHONPATH": path})
 
     def ensure_all(self) -> None:
         """Start what does not run: two schedulers and two workers."""
         for service in _SERVICES:
             for number in (1, 2):
                 self.ensure(service, number)
-
-    def query(self, sql: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(plain_url(self.handle.url()), autocommit=True, connect_timeout=5) as connection:
-            cursor = connection.execute(sql, values)
-            return cursor.fetchall() if cursor.description else []
-
-    def count(self, sql: LiteralString) -> int:
-        """Return a number, 0 while the database is down."""
-        try:
-            return int(self.query(sql)[0][0])
-        except psycopg.OperationalError:
-            return 0
 
     def add_schedules(self, count: int, job_type: str) -> None:
         """Store schedules that are due every second and that run however late they are."""
@@ -114,28 +75,28 @@ class Site(Installation):
 
 
 @pytest.fixture
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobSite]:
     folder = tmp_path_factory.mktemp("site")
     for parent in (folder, *folder.parents):
         if parent.name.startswith("pytest-"):
             parent.chmod(0o755)
-    with Site(folder) as site:
+    with JobSite(folder) as site:
         yield site
 
 
-def unfinished(site: Site) -> int:
+def unfinished(site: JobSite) -> int:
     return site.count("SELECT count(*) FROM job_schedule_runs WHERE status IN ('PENDING', 'RUNNING')")
 
 
-def completed(site: Site) -> int:
+def completed(site: JobSite) -> int:
     return site.count("SELECT count(*) FROM job_schedule_runs WHERE status = 'COMPLETED'")
 
 
-def has_gone_on(site: Site, runs: int) -> bool:
+def has_gone_on(site: JobSite, runs: int) -> bool:
     return completed(site) > runs
 
 
-def require_once_each(site: Site) -> None:
+def require_once_each(site: JobSite) -> None:
     """Each second of each schedule has exactly one run, from the first to the last; all have completed."""
     assert (
         site.query("SELECT status, count(*) FROM job_schedule_runs WHERE status <> 'COMPLETED' GROUP BY 1") == []
@@ -153,7 +114,7 @@ def require_once_each(site: Site) -> None:
     assert site.query("SELECT * FROM job_misfires") == []
 
 
-def require_effects(site: Site) -> None:
+def require_effects(site: JobSite) -> None:
     """Handlers' effects are at least once, no attempt has been made twice, and the last one is the stored one."""
     effects = site.plugin.effects()
     twice = [
@@ -169,7 +130,7 @@ def require_effects(site: Site) -> None:
         assert attempt in made.get(run, set()), "a completed run has left no effect"
 
 
-def test_kills_of_schedulers_and_workers_lose_and_double_no_run(site: Site) -> None:
+def test_kills_of_schedulers_and_workers_lose_and_double_no_run(site: JobSite) -> None:
     chance = random.Random(RUNS)
     site.add_many(SCHEDULES - 5, "noted")
     site.add_many(5, "heavy_noted")
@@ -189,7 +150,7 @@ def test_kills_of_schedulers_and_workers_lose_and_double_no_run(site: Site) -> N
     require_effects(site)
 
 
-def test_restart_of_the_database_in_the_middle_needs_no_restart_of_a_service(site: Site) -> None:
+def test_restart_of_the_database_in_the_middle_needs_no_restart_of_a_service(site: JobSite) -> None:
     site.add_many(20, "noted")
     site.ensure_all()
     started = {name: process.pid for name, process in site.services.items()}
@@ -206,7 +167,7 @@ def test_restart_of_the_database_in_the_middle_needs_no_restart_of_a_service(sit
     require_effects(site)
 
 
-def test_late_result_of_a_worker_that_was_stopped_for_longer_than_its_lease_is_refused(site: Site) -> None:
+def test_late_result_of_a_worker_that_was_stopped_for_longer_than_its_lease_is_refused(site: JobSite) -> None:
     site.ensure("scheduler", 1)
     site.ensure("worker", 1)
     added = site.run(
@@ -237,7 +198,7 @@ def test_late_result_of_a_worker_that_was_stopped_for_longer_than_its_lease_is_r
     assert result["pid"] == site.services["worker-2"].pid
 
 
-def test_drain_at_the_end_of_a_worker_finishes_or_hands_back(site: Site) -> None:
+def test_drain_at_the_end_of_a_worker_finishes_or_hands_back(site: JobSite) -> None:
     site.environment["SCHEDULER_SHUTDOWN_TIMEOUT"] = "3"
     site.ensure("scheduler", 1)
     site.ensure("worker", 1)

@@ -44,6 +44,18 @@ GOALS = {
         "end_to_end_batch_2000": "ratio >= 0.5",
         "end_to_end_batch_2000_own_share": "value <= 0.2",
     },
+    "data": {
+        "import": "ratio >= 0.5",
+        "read": "ratio >= 0.5",
+        "read_warm": "value <= 5",
+        "read_warm_later": "value <= 5",
+        "callers_of_one_fetches": "value <= 50",
+        "callers_of_all_fetches": "value <= 50",
+        "indicators": "ratio <= 1.1",
+        "indicators_together": "ratio <= 1.1",
+        "indicator_call_overhead": "value <= 20",
+        "indicator_call_overhead_worst": "value <= 20",
+    },
 }
 FIELDS = {
     "metric",

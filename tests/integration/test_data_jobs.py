@@ -15,7 +15,7 @@ from atf.adapters.providers.bar_files import read_bars
 from atf.bootstrap.data_jobs import FolderExporter
 from atf.data_jobs.handler import DataProcessingHandler
 from atf.data_jobs.symbol_work import Tools
-from atf.errors import NotFound, PermanentFailure, TemporaryFailure
+from atf.errors import DatabaseUnavailable, NotFound, PermanentFailure, TemporaryFailure
 from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.handler import Job
 from atf.jobs.run import RunId
@@ -215,6 +215,24 @@ async def test_indicators_and_the_check_are_in_the_result(desk: Desk) -> None:
     outcome = result["outcomes"]["AAPL"]
     assert outcome["indicators"] == {"sma(10, close).value": 195.5}
     assert outcome["check"].startswith("AAPL 1d")
+
+
+async def test_an_infinite_indicator_is_told_as_unknown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IndicatorService, "values", lambda *_: [float("inf")])
+    sma = [{"indicator": "sma", "params": {"period": 10}}]
+    result = await desk.run(symbols=["AAPL"], operations=["fetch", "cache", "indicators"], indicators=sma)
+    assert result["outcomes"]["AAPL"]["indicators"] == {"sma(10, close).value": None}
+
+
+async def test_a_step_that_cannot_be_noted_fails_the_run_with_the_reason(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise DatabaseUnavailable("the database does not answer")
+
+    monkeypatch.setattr(desk.steps, "finish", refuse)
+    with pytest.raises(DatabaseUnavailable, match="the database does not answer"):
+        await desk.run(symbols=["AAPL", "MSFT"])
 
 
 async def test_an_export_is_a_file_with_the_same_bars(desk: Desk) -> None:

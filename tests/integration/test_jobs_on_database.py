@@ -570,7 +570,8 @@ async def test_a_list_reads_the_newest_leaves_in_order_and_stops(rows: Rows, dat
     plan = await rows.column(f"EXPLAIN (ANALYZE, TIMING OFF) {statement}", user_id=OWNER, limit=20)
     scans = [line for line in plan if "Scan" in line and "_other_" in line]
     assert all("_pkey" in line for line in scans), "\n".join(plan)
-    assert sum("never executed" not in line for line in scans) == 1, "\n".join(plan)
+    # Near the turn of a month that of the next one is there, empty, or the newest runs lie in two of the five.
+    assert 1 <= sum("never executed" not in line for line in scans) <= 2 < len(scans), "\n".join(plan)
 
 
 async def test_runs_of_a_schedule_are_found_by_its_key(jobs: JobsService, rows: Rows) -> None:

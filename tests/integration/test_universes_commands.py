@@ -28,7 +28,9 @@ def test_a_universe_is_loaded_listed_and_shown_with_fundamentals(installation: I
 
     listed = json.loads(installation.run("universes", "list", "--json").stdout)
     assert [(one["name"], one["owner"], one["symbols"]) for one in listed] == [("mine", "everybody", 3)]
-    assert installation.run("universes", "show", "mine").stdout == "AAA\nBRK.B\nCCC\n"
+    symbols = installation.run("universes", "show", "mine")
+    assert symbols.stdout == "AAA\nBRK.B\nCCC\n"
+    assert symbols.stderr == "mine has these 3 symbols since 2024-01-31.\n"
     shown = json.loads(installation.run("universes", "show", "mine", "--fundamentals", "--json").stdout)
     assert [(one["symbol"], one["fundamentals"]["market_cap"]) for one in shown] == [
         ("AAA", 92.4e9),
@@ -39,6 +41,39 @@ def test_a_universe_is_loaded_listed_and_shown_with_fundamentals(installation: I
     assert (known["as_of"], known["eps"], known["pe"]) == ("2024-01-31", -2.5, None)
     (version,) = json.loads(installation.run("universes", "history", "mine", "--json").stdout)
     assert (version["on"], version["joined"]) == ("2024-01-31", ["AAA", "BRK.B", "CCC"])
+
+
+def test_a_list_that_is_loaded_again_is_confirmed(installation: Installation) -> None:
+    installation.run("universes", "load", "mine", COMPANIES, "--on", "2024-01-31")
+    again = installation.run("universes", "load", "mine", COMPANIES, "--on", "2024-02-29")
+    assert again.stdout == "mine has 3 symbols from 2024-02-29 on: unchanged.\n"
+    shown = installation.run("universes", "show", "mine")
+    assert shown.stderr == "mine has these 3 symbols since 2024-01-31, last confirmed on 2024-02-29.\n"
+    told = json.loads(installation.run("universes", "show", "mine", "--json").stdout)
+    assert (told["symbols"], told["since"], told["confirmed_on"]) == (
+        ["AAA", "BRK.B", "CCC"],
+        "2024-01-31",
+        "2024-02-29",
+    )
+
+
+def test_a_universe_is_deleted_once_no_schedule_uses_it(installation: Installation) -> None:
+    installation.run("universes", "load", "mine", COMPANIES, "--for-everybody")
+    params = '{"universe": "mine", "data_source": "files"}'
+    added = installation.run(
+        *("schedules", "add", "data_processing", "--target", "x", "--name", "nightly", "--cron", "0 0 1 1 *"),
+        *("--params", params),
+    )
+    assert added.returncode == 0, added.stderr
+    words = ("universes", "delete", "mine", "--for-everybody")
+    unasked = installation.run(*words)
+    assert (unasked.returncode, unasked.stderr) == (1, "atf: --yes: is needed where nobody can be asked\n")
+    used = installation.run(*words, "--yes")
+    sentence = 'atf: universe "mine" is used by schedule 1 (nightly); delete or edit them first\n'
+    assert (used.returncode, used.stderr) == (1, sentence)
+    installation.run("schedules", "delete", "1")
+    assert installation.run(*words, "--yes").stdout == "universe mine deleted, with 1 version\n"
+    assert json.loads(installation.run("universes", "list", "--json").stdout) == []
 
 
 def test_tables_are_for_people(installation: Installation) -> None:
@@ -67,6 +102,7 @@ def test_tables_are_for_people(installation: Installation) -> None:
             "atf: --for-everybody: give either",
         ),
         (("universes", "show", "sp500"), 'atf: there is no universe "sp500"; none is loaded yet'),
+        (("universes", "delete", "sp500", "--yes"), 'atf: there is no universe "sp500"; none is loaded yet'),
         (("fundamentals", "show", "AAPL"), "atf: no fundamentals of AAPL"),
         (("fundamentals", "load", "none.csv"), "atf: FILE: none.csv cannot be read: No such file"),
     ],

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atf.errors import InvalidInput, NotFound
+from atf.errors import Conflict, InvalidInput, NotFound
 from atf.market.fundamentals import Fundamentals
-from atf.market.universes import EVERYBODY
+from atf.market.universes import EVERYBODY, Listing
 from atf.storage.database import Database
 from atf.storage.fundamentals_repository import PostgresFundamentals
 from atf.storage.universes_repository import PostgresUniverses
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 JANUARY, MARCH, JUNE = date(2024, 1, 1), date(2024, 3, 1), date(2024, 6, 1)
 OWNER = 1
+SECOND = 2
 
 
 @pytest.fixture
@@ -53,10 +54,24 @@ async def test_an_older_list_holds_until_the_next_version(universes: PostgresUni
 
 async def test_the_same_list_again_leaves_every_row_as_it_is(universes: PostgresUniverses, rows: Rows) -> None:
     await universes.load(OWNER, "mine", ["A", "B"], JANUARY, source="first")
-    before = await rows.all("SELECT *, xmin::text FROM market_universes ORDER BY symbol")
-    await universes.load(OWNER, "mine", ["B", "A"], JANUARY, source="second")
-    await universes.load(OWNER, "mine", ["B", "A"], JUNE, source="third")
-    assert await rows.all("SELECT *, xmin::text FROM market_universes ORDER BY symbol") == before
+    await universes.load(OWNER, "mine", ["A", "B"], MARCH, source="second")
+    before = await rows.all("SELECT *, xmin::text FROM market_universes ORDER BY symbol, valid_from")
+    await universes.load(OWNER, "mine", ["B", "A"], JANUARY, source="third")
+    await universes.load(OWNER, "mine", ["B", "A"], MARCH, source="fourth")
+    assert await rows.all("SELECT *, xmin::text FROM market_universes ORDER BY symbol, valid_from") == before
+
+
+async def test_a_list_that_comes_again_on_a_later_day_is_confirmed(universes: PostgresUniverses) -> None:
+    await universes.load(OWNER, "mine", ["A", "B"], JANUARY, source="")
+    change = await universes.load(OWNER, "mine", ["A", "B"], JUNE, source="")
+    assert (change.joined, change.left, change.symbols) == ((), (), 2)
+    assert await universes.listing(OWNER, "mine", MARCH) == Listing(("A", "B"), JANUARY, JANUARY)
+    assert await universes.listing(OWNER, "mine", JUNE) == Listing(("A", "B"), JANUARY, JUNE)
+    (summary,) = await universes.list_universes(OWNER, JUNE)
+    assert (summary.symbols, summary.first_on, summary.newest_on) == (2, JANUARY, JUNE)
+    late = await universes.load(OWNER, "mine", ["C"], MARCH, source="")
+    assert late.until == JUNE
+    assert await universes.members(OWNER, "mine", JUNE) == ["A", "B"]
 
 
 async def test_a_version_is_replaced_by_a_list_of_its_date(universes: PostgresUniverses, rows: Rows) -> None:
@@ -88,6 +103,68 @@ async def test_a_bad_symbol_leaves_nothing_stored(universes: PostgresUniverses, 
     with pytest.raises(InvalidInput, match="is no symbol"):
         await universes.load(OWNER, "mine", ["A", "B C"], JANUARY, source="")
     assert await rows.value("SELECT count(*) FROM market_universes") == 0
+
+
+async def add_schedule(rows: Rows, user_id: int, name: str, job_type: str, params: str) -> None:
+    await rows.change("INSERT INTO users (name, role) VALUES ('second', 'viewer') ON CONFLICT DO NOTHING")
+    await rows.change(
+        "WITH made AS (INSERT INTO schedule_groups (cron, timezone) VALUES (:name, 'UTC') RETURNING id) "
+        "INSERT INTO job_schedules (user_id, name, job_type, target, task_params, cron, effective_from, group_id)"
+        " SELECT :user_id, :name, :job_type, 'x', CAST(:params AS jsonb), 'x', now(), id FROM made",
+        user_id=user_id,
+        name=name,
+        job_type=job_type,
+        params=params,
+    )
+
+
+async def test_a_universe_is_deleted_with_all_its_versions(universes: PostgresUniverses, rows: Rows) -> None:
+    await universes.load(EVERYBODY, "sp500", ["A"], JANUARY, source="")
+    for day, symbols in ((JANUARY, ["A"]), (MARCH, ["B"]), (JUNE, ["B"])):
+        await universes.load(OWNER, "sp500", symbols, day, source="")
+    assert await universes.delete(OWNER, "sp500") == 3
+    assert await universes.members(OWNER, "sp500", JUNE) == ["A"]
+    with pytest.raises(NotFound, match=r'the universe "sp500" is everybody\'s; delete it with --for-everybody$'):
+        await universes.delete(OWNER, "sp500")
+    assert await universes.delete(EVERYBODY, "sp500") == 1
+    with pytest.raises(NotFound, match='there is no universe "sp500"; none is loaded yet'):
+        await universes.delete(EVERYBODY, "sp500")
+    assert await rows.value("SELECT count(*) FROM market_universes") == 0
+
+
+@pytest.mark.parametrize(
+    ("job_type", "params"),
+    [
+        ("data_processing", '{"universe": "sp500", "data_source": "files"}'),
+        ("screener", '{"screener_set": "sp500"}'),
+    ],
+)
+@pytest.mark.parametrize("owner", [EVERYBODY, OWNER])
+async def test_a_universe_that_a_schedule_names_stays(
+    universes: PostgresUniverses, rows: Rows, owner: int, job_type: str, params: str
+) -> None:
+    await universes.load(owner, "sp500", ["A"], JANUARY, source="")
+    await add_schedule(rows, OWNER, "nightly", job_type, params)
+    with pytest.raises(Conflict, match=r'universe "sp500" is used by schedule \d+ \(nightly\); delete or edit'):
+        await universes.delete(owner, "sp500")
+    assert await universes.members(OWNER, "sp500", JUNE) == ["A"]
+    await rows.change("UPDATE job_schedules SET deleted_at = now(), enabled = false")
+    assert await universes.delete(owner, "sp500") == 1
+
+
+async def test_schedules_that_do_not_need_a_universe_do_not_keep_it(
+    universes: PostgresUniverses, rows: Rows
+) -> None:
+    for owner in (EVERYBODY, OWNER, SECOND):
+        await universes.load(owner, "sp500", ["A"], JANUARY, source="")
+    await add_schedule(rows, OWNER, "other name", "data_processing", '{"universe": "sp50"}')
+    await add_schedule(rows, OWNER, "own symbols", "screener", '{"screener_set": "sp500", "tickers": ["A"]}')
+    await add_schedule(rows, OWNER, "other type", "report", '{"universe": "sp500"}')
+    await add_schedule(rows, SECOND, "of another user", "data_processing", '{"universe": "sp500"}')
+    assert await universes.delete(OWNER, "sp500") == 1
+    assert await universes.delete(EVERYBODY, "sp500") == 1  # the second user has one of the same name
+    with pytest.raises(Conflict, match="of another user"):
+        await universes.delete(SECOND, "sp500")
 
 
 async def test_lists_loaded_at_once_end_as_one_of_them(universes: PostgresUniverses) -> None:

@@ -12,10 +12,11 @@ from atf.adapters.providers.files import FilesBarProvider
 from atf.adapters.providers.simulated import SimulatedBarProvider
 from atf.adapters.providers.streamed import StreamedBarProvider
 from atf.adapters.providers.yahoo import YahooBarProvider
-from atf.errors import ConfigurationError, InvalidInput
+from atf.adapters.providers.yahoo_fundamentals import YahooFundamentals
+from atf.errors import ConfigurationError, InvalidInput, shown
 from atf.market.chains import Chains
 from atf.market.patterns import Patterns
-from atf.market.provider import BarProvider
+from atf.market.provider import BarProvider, FundamentalsProvider
 from atf.market.provider_lane import ProviderLane
 from atf.market.symbols import canonical
 from atf.settings import Settings
@@ -44,6 +45,18 @@ class OpenProviders:
             if close is not None:
                 self._stack.push_async_callback(close)
         return self._providers[name]
+
+    def fundamentals(self, name: str) -> tuple[ProviderLane, FundamentalsProvider]:
+        """Return who knows fundamentals under a name, and the way to it, which its bars go as well.
+
+        Errors: InvalidInput for a name that is not one of them.
+        """
+        provider = self.provider(name) if name == YahooBarProvider.name else None
+        if not isinstance(provider, YahooBarProvider):
+            raise InvalidInput(
+                f"{shown(name)} gives no fundamentals; {YahooBarProvider.name} does", field="--provider"
+            )
+        return self.lane(name), YahooFundamentals(provider.client)
 
     def chains(self) -> Chains:
         """Return the chains of the settings. Errors: ConfigurationError for a pattern that is none."""

@@ -17,7 +17,7 @@ from atf.bootstrap.market import build_market_clock
 from atf.errors import InvalidInput, NotFound
 from atf.market.fundamentals import Fundamentals
 from atf.market.symbols import canonical
-from atf.market.universes import EVERYBODY, Change, UniverseSummary, checked_name
+from atf.market.universes import EVERYBODY, Change, Listing, UniverseSummary, checked_name
 from atf.settings import Settings
 from atf.storage.fundamentals_repository import PostgresFundamentals
 from atf.storage.universes_repository import PostgresUniverses
@@ -57,6 +57,14 @@ class UniversesClient:
         """Return the symbols of a day. Errors: NotFound."""
         return await self.universes.members(self.user_id, name, on or self.today)
 
+    async def listing(self, name: str, on: date | None) -> Listing:
+        """Return the symbols of a day with the dates of their list. Errors: NotFound."""
+        return await self.universes.listing(self.user_id, name, on or self.today)
+
+    async def delete(self, name: str, *, for_everybody: bool) -> int:
+        """Delete a universe with all its versions; return how many. Errors: NotFound; Conflict if it is used."""
+        return await self.universes.delete(EVERYBODY if for_everybody else self.user_id, name)
+
     async def described(self, name: str, on: date | None) -> Mapping[str, Fundamentals | None]:
         """Return the symbols of a day, each with what was known of it then. Errors: NotFound."""
         day = on or self.today
@@ -81,7 +89,7 @@ class UniversesClient:
         """Return all that is known of a symbol, oldest first. Errors: NotFound if that is nothing."""
         found = await self.fundamentals.of(canonical(symbol))
         if not found:
-            raise NotFound(f"no fundamentals of {canonical(symbol)}; load some with `atf fundamentals load`")
+            raise NotFound(f"no fundamentals of {canonical(symbol)}; get some with `atf fundamentals fetch`")
         return found
 
 

@@ -53,7 +53,7 @@ SUBJECTS: Final = (
     Subject("notifications", "List deliveries; run the notification service."),
     Subject("data", "Fetch, import, check, show and export bars."),
     Subject("indicators", "List and show indicators; compute them on real bars."),
-    Subject("universes", "List, load and show universes of symbols."),
+    Subject("universes", "List, load, show and delete universes of symbols."),
     Subject("fundamentals", "Load and show fundamentals."),
     Subject("cron", "Say when a cron expression runs."),
     Subject("scheduler", "Run the scheduler; check settings, database and schemas."),

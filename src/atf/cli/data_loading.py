@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -15,6 +13,7 @@ from atf.bootstrap.market_loading import Imported, MarketLoader, open_market_loa
 from atf.cli.listing import instant_option
 from atf.cli.opened import with_opened
 from atf.cli.output import JsonOption, print_json, print_table
+from atf.cli.progress import DONE, Advance, progress
 from atf.errors import AtfError, PermanentFailure, TemporaryFailure
 from atf.market.bars import Series, Timeframe
 from atf.market.download import Download
@@ -23,9 +22,6 @@ from atf.settings import load_settings
 
 T = TypeVar("T")
 app = typer.Typer()
-_DONE: Final = 1.0
-
-Advance = Callable[[float], None]
 
 
 def with_loader(work: Callable[[MarketLoader], Awaitable[T]]) -> T:
@@ -51,10 +47,10 @@ def import_files(
 
     async def work(loader: MarketLoader) -> list[Imported]:
         found: list[Imported] = []
-        with _progress("importing", len(files)) as advance:
+        with progress("importing", len(files)) as advance:
             for path in files:
                 found += await loader.import_file(path, symbol, timeframe)
-                advance(_DONE)
+                advance(DONE)
         return found
 
     found = with_loader(work)
@@ -85,7 +81,7 @@ def fetch(
     wanted = [Series(canonical(symbol), timeframe) for symbol in symbols]
 
     async def work(loader: MarketLoader) -> dict[Series, Download | AtfError]:
-        with _progress("fetching", len(wanted)) as advance:
+        with progress("fetching", len(wanted)) as advance:
             return {each: await _fetched(loader, source, each, span, advance, again=again) for each in wanted}
 
     found = with_loader(work)
@@ -153,21 +149,7 @@ async def _fetched(
     except AtfError as exc:
         return exc
     finally:
-        advance(_DONE - shown)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Advance]:
-    """Show a bar on standard error while something goes on, if a person looks at it."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda part: bar.advance(task, part)
+        advance(DONE - shown)
 
 
 def _imported(one: Imported) -> str:

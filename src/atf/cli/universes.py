@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import date
@@ -16,7 +17,7 @@ from atf.cli.opened import with_opened
 from atf.cli.output import JsonOption, UserOption, print_json, print_table
 from atf.errors import InvalidInput
 from atf.market.fundamentals import NUMBERS, Fundamentals
-from atf.market.universes import EVERYBODY, Change
+from atf.market.universes import EVERYBODY, Change, Listing
 from atf.settings import load_settings
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ _OWNER: Final = "owner"
 _SHOWN: Final = ("name", "sector", *NUMBERS, "as_of")
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the universe, such as sp500.", metavar="NAME")]
+OwnerOption = Annotated[str | None, typer.Option("--user", help="Whose universe. Default: owner.")]
+EverybodyOption = Annotated[bool, typer.Option("--for-everybody", help="The one that all users have.")]
 OnOption = Annotated[str | None, typer.Option("--on", help="A day such as 2024-01-31. Default: today.")]
 
 
@@ -58,15 +61,14 @@ def load(
     name: NameArgument,
     file: Annotated[Path, typer.Argument(help="CSV, JSON, Parquet or text file of symbols.")],
     on: OnOption = None,
-    user: Annotated[str | None, typer.Option("--user", help="Whose universe. Default: owner.")] = None,
-    for_everybody: Annotated[bool, typer.Option("--for-everybody", help="All users have it.")] = False,
+    user: OwnerOption = None,
+    for_everybody: EverybodyOption = False,
 ) -> None:
     """Store the symbols of a file as the universe from a day on; who is not in it any more has left.
 
     Example: atf universes load sp500 sp500.csv --on 2024-01-31 --for-everybody
     """
-    if user is not None and for_everybody:
-        raise InvalidInput("give either --user or --for-everybody", field="--for-everybody")
+    _refuse_both(user, for_everybody=for_everybody)
     day = day_option(on, "--on")
 
     async def work(client: UniversesClient) -> Change:
@@ -74,10 +76,9 @@ def load(
 
     done = with_universes(user or _OWNER, work)
     until = "" if done.until is None else f", until the version of {done.until}"
-    typer.echo(
-        f"{name} has {done.symbols:,} symbols from {done.on} on{until}: "
-        f"{len(done.joined):,} joined, {len(done.left):,} left."
-    )
+    what = f"{len(done.joined):,} joined, {len(done.left):,} left"
+    what = what if done.joined or done.left else "unchanged"
+    typer.echo(f"{name} has {done.symbols:,} symbols from {done.on} on{until}: {what}.")
 
 
 @app.command()
@@ -90,6 +91,8 @@ def show(
 ) -> None:
     """Show the symbols of a universe on a day, a line each, or with the fundamentals known on that day.
 
+    Since when the list holds and when it was confirmed is said on standard error.
+
     Example: atf universes show sp500 --on 2024-01-31 --fundamentals
     """
     day = day_option(on, "--on")
@@ -97,14 +100,16 @@ def show(
         _show_fundamentals(name, day, user, as_json=as_json)
         return
 
-    async def work(client: UniversesClient) -> list[str]:
-        return list(await client.members(name, day))
+    async def work(client: UniversesClient) -> Listing:
+        return await client.listing(name, day)
 
     found = with_universes(user, work)
     if as_json:
         print_json(found)
-    else:
-        typer.echo("\n".join(found))
+        return
+    confirmed = f", last confirmed on {found.confirmed_on}" if found.confirmed_on > found.since else ""
+    typer.echo(f"{name} has these {len(found.symbols):,} symbols since {found.since}{confirmed}.", err=True)
+    typer.echo("\n".join(found.symbols))
 
 
 @app.command()
@@ -123,6 +128,35 @@ def history(name: NameArgument, user: UserOption = _OWNER, as_json: JsonOption =
         return
     rows = [(one.on, one.symbols, _names(one.joined), _names(one.left)) for one in found]
     print_table(f"Versions of {name}", ("from", "symbols", "joined", "left"), rows)
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    user: OwnerOption = None,
+    for_everybody: EverybodyOption = False,
+) -> None:
+    """Delete a universe with all its versions, unless a schedule uses it.
+
+    Example: atf universes delete sp500 --for-everybody
+    """
+    _refuse_both(user, for_everybody=for_everybody)
+    if not yes and not sys.stdin.isatty():
+        raise InvalidInput("is needed where nobody can be asked", field="--yes")
+    if not yes:
+        typer.confirm(f"Delete the universe {name} with all its versions?", abort=True)
+
+    async def work(client: UniversesClient) -> int:
+        return await client.delete(name, for_everybody=for_everybody)
+
+    versions = with_universes(user or _OWNER, work)
+    typer.echo(f"universe {name} deleted, with {versions:,} {'version' if versions == 1 else 'versions'}")
+
+
+def _refuse_both(user: str | None, *, for_everybody: bool) -> None:
+    if user is not None and for_everybody:
+        raise InvalidInput("give either --user or --for-everybody", field="--for-everybody")
 
 
 def _show_fundamentals(name: str, day: date | None, user: str, *, as_json: bool) -> None:

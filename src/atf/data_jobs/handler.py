@@ -19,6 +19,7 @@ from atf.jobs.handler import Job
 from atf.jobs.run import JobType
 from atf.jobs.run_steps import RunSteps
 from atf.market.market_clock import MarketClock
+from atf.pause_points import pause_point
 
 _LOGGER = logging.getLogger(__name__)
 _SYMBOLS_AT_ONCE: Final = 4
@@ -81,9 +82,12 @@ class DataProcessingHandler:
             for symbol in waiting:
                 outcomes[symbol] = await self._do_one(job, work, symbol)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_SYMBOLS_AT_ONCE):
-                group.create_task(do_some())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_SYMBOLS_AT_ONCE):
+                    group.create_task(do_some())
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from several  # the run's error is what went wrong, not that something did
         return outcomes
 
     async def _do_one(self, job: Job, work: SymbolWork, symbol: str) -> Outcome:
@@ -96,7 +100,9 @@ class DataProcessingHandler:
         except AtfError as exc:
             _LOGGER.warning("%s of %s: %s", symbol, job.name or job.run_id, exc)
             outcome = {"status": "failed", "error": str(exc)}
+        await pause_point("data_jobs.before_step")
         await self._steps.finish(job.run_id, symbol, outcome)
+        await pause_point("data_jobs.after_step")
         return outcome
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from math import isnan
+from math import isfinite
 from typing import Any, Final, Protocol
 
 from atf.data_jobs.request import DataRequest, Operation
@@ -180,7 +180,7 @@ class SymbolWork:
 
     def _newest(self, bars: Bars, request: IndicatorRequest) -> float | None:
         value = float(self._tools.indicators.values(bars, request, len(bars) - 1)[-1])
-        return None if isnan(value) else value
+        return value if isfinite(value) else None  # JSON has neither NaN nor infinity
 
 
 def label_of(request: IndicatorRequest) -> str:

@@ -35,15 +35,18 @@ class Held:
     tried_at: float = 0.0
     trouble: str | None = None
     absent: str | None = None
-    _answer: tuple[int, datetime, Bars] | None = None
+    _newest: datetime | None = field(init=False, default=None)
+    _answer: tuple[int, datetime | None, Bars] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.replace(self.bars, self.borrowed)
 
     def __len__(self) -> int:
         return len(self.bars) + len(self.borrowed)
 
     def newest_open(self) -> datetime | None:
         """Return when the newest bar opens."""
-        newest = self.borrowed if len(self.borrowed) else self.bars
-        return newest.time_at(len(newest) - 1) if len(newest) else None
+        return self._newest
 
     def has(self, count: int) -> bool:
         """Whether so many bars are held, or all there are."""
@@ -52,18 +55,22 @@ class Held:
     def answer(self, count: int, newest_closed: datetime) -> Bars:
         """Return the newest bars that open at ``newest_closed`` or earlier.
 
-        The last answer is kept: hundreds of series are asked for again with nothing changed.
+        The last answer is kept, until there are other bars: hundreds of series are asked for again with nothing
+        changed but the time.
         """
-        if self._answer is not None and self._answer[0] == count and self._answer[1] == newest_closed:
+        cut = newest_closed if self._newest is not None and self._newest > newest_closed else None
+        if self._answer is not None and self._answer[0] == count and self._answer[1] == cut:
             return self._answer[2]
         bars = self.bars.followed_by(self.borrowed)
-        answer = bars[: bars.first_after(newest_closed)].last(count)
-        self._answer = (count, newest_closed, answer)
+        answer = (bars if cut is None else bars[: bars.first_after(cut)]).last(count)
+        self._answer = (count, cut, answer)
         return answer
 
     def replace(self, bars: Bars, borrowed: Bars | None = None) -> None:
         """Hold these bars from now on."""
         self.bars, self.borrowed = bars, Bars.empty() if borrowed is None else borrowed
+        newest = self.borrowed if len(self.borrowed) else self.bars
+        self._newest = newest.time_at(len(newest) - 1) if len(newest) else None
         self._answer = None
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 from atf.errors import InvalidInput, NotFound, TemporaryFailure
 from atf.market.bar_store import BarStore
@@ -23,11 +23,19 @@ from atf.market.chains import Chains
 from atf.market.due_bars import DueBars
 from atf.market.fetched_bars import Absent, Answer, FetchedBars, Outcome
 from atf.market.local_bars import local_bars
-from atf.market.provider_lane import LaneState
+from atf.market.provider_lane import LaneState, ProviderLane
 from atf.market.remote_bars import CacheLimits, RemoteBars
+from atf.market.shared_reads import SharedReads
 from atf.market.symbols import canonical
 
 _SHOWN_SYMBOLS: Final = 10
+
+
+class _Lanes(NamedTuple):
+    """The providers of a symbol: those that cost nothing to ask, and from the first other one on."""
+
+    local: tuple[ProviderLane, ...]
+    remote: tuple[ProviderLane, ...]
 
 
 class DataManager:
@@ -45,12 +53,15 @@ class DataManager:
     ) -> None:
         self._chains = chains
         self._store = store
-        self._remote = RemoteBars(store, due, cache or CacheLimits(), monotonic)
+        self._reads = SharedReads(store)
+        self._remote = RemoteBars(self._reads, due, cache or CacheLimits(), monotonic)
         self._patience = patience
+        self._lanes = lru_cache(maxsize=65_536)(self._part)
 
     async def close(self) -> None:
-        """End all fetches that are under way."""
+        """End all fetches and reads that are under way."""
         await self._remote.close()
+        await self._reads.close()
 
     @property
     def providers(self) -> tuple[LaneState, ...]:
@@ -90,18 +101,23 @@ class DataManager:
     async def _outcomes(
         self, wanted: Mapping[Series, int], until: datetime, deadline: float
     ) -> dict[Series, Outcome]:
-        chains = {series: self._chains.of(series.symbol) for series in wanted}
-        local = {series: tuple(takewhile(lambda lane: lane.traits.is_local, chains[series])) for series in wanted}
+        lanes = {series: self._lanes(series.symbol) for series in wanted}
+        local = {series: first for series, (first, _) in lanes.items() if first}
         outcomes = await local_bars(local, wanted, until, deadline)
-        further = {series: chains[series][len(local[series]) :] for series in wanted}
-        remote = {s: n for s, n in wanted.items() if further[s] and _is_open(outcomes.get(s))}
-        if remote:
-            found = await self._remote.bars(further, remote, until, deadline)
-            outcomes |= {series: _joined(outcomes.get(series), each) for series, each in found.items()}
+        further = {s: each.remote for s, each in lanes.items() if each.remote and _is_open(outcomes.get(s))}
+        if further:
+            found = await self._remote.bars(further, {s: wanted[s] for s in further}, until, deadline)
+            outcomes |= {s: _joined(outcomes[s], each) for s, each in found.items() if s in outcomes}
+            outcomes = found | outcomes
         await self._add_imported(
             {s: n for s, n in wanted.items() if _is_unknown(outcomes.get(s))}, outcomes, until
         )
         return outcomes
+
+    def _part(self, symbol: str) -> _Lanes:
+        chain = self._chains.of(symbol)
+        local = tuple(takewhile(lambda lane: lane.traits.is_local, chain))
+        return _Lanes(local, chain[len(local) :])
 
     async def _add_imported(
         self, wanted: Mapping[Series, int], outcomes: dict[Series, Outcome], until: datetime

@@ -1,7 +1,7 @@
 """Download: a stretch of history from one provider into the store, piece by piece.
 
 Each piece is checked and stored in a transaction of its own, so that what was fetched before an interruption
-stays, and the next download goes on behind it.
+stays, and the next download goes on from there.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """What was fetched of a series until now; ``reached`` is the end of the newest piece."""
+    """What was fetched of a series until now; ``reached`` is the end of the piece that came last."""
 
     series: Series
     bars: int = 0
@@ -96,7 +96,7 @@ class Downloader:
         total = sum((one.until - one.since for one in stretches), timedelta())
         done, result = timedelta(), Download(series, share=1.0)
         for stretch in stretches:
-            for piece in pieces_of(stretch, series):
+            for piece in _in_order(stretch, series, ends):
                 good, bad = usable_bars(await self._patiently(series, piece), series.timeframe, piece.until)
                 if keep and ends is not None and await self._is_rebased(series, ends[1], good):
                     _LOGGER.warning(
@@ -142,6 +142,15 @@ def missing_stretches(
     before = Stretch(since, min(oldest, until)) if since is not None and since < min(oldest, until) else None
     behind = Stretch(max(newest, since or newest), until) if newest < until else None
     return tuple(one for one in (before, behind) if one is not None and one.since < one.until)
+
+
+def _in_order(stretch: Stretch, series: Series, ends: tuple[datetime, datetime] | None) -> list[Stretch]:
+    """Return the pieces of a stretch from what is stored outwards.
+
+    Only the ends of a series tell the next download what is missing, so an interruption must leave no hole.
+    """
+    pieces = pieces_of(stretch, series)
+    return pieces if ends is None or stretch.since >= ends[0] else pieces[::-1]
 
 
 def pieces_of(stretch: Stretch, series: Series) -> list[Stretch]:

@@ -1,4 +1,4 @@
-"""What a source of bars promises: the Protocol of providers, and what the DataManager must know about each."""
+"""What sources of bars and of fundamentals promise, and what must be known about each before it is asked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.fundamentals import Fundamentals
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +63,23 @@ class BarProvider(Protocol):
 
     async def symbols(self) -> Sequence[str]:
         """Return symbols that it knows, for messages to people; the list may be cut."""
+        ...
+
+
+class FundamentalsProvider(Protocol):
+    """A source of what is known of companies now. Foreign exceptions are converted to ``atf.errors``."""
+
+    @property
+    def name(self) -> str:
+        """What settings and messages call this provider."""
+        ...
+
+    async def fundamentals(self, symbol: str) -> Fundamentals:
+        """Return what the provider knows of a canonical symbol at present.
+
+        Units:  as ``Fundamentals`` has them, whatever the provider's own are; what it does not say is None.
+        Time:   ``as_of`` is the day, in UTC, on which it was asked by the clock of the process.
+        Errors: TemporaryFailure when it cannot answer now (``retry_after_seconds`` if the other side said it),
+                NotFound when it does not know the symbol or has nothing about it.
+        """
         ...

@@ -74,21 +74,26 @@ class ProviderLane:
 
         Errors: the provider's; TemporaryFailure also when it takes too long or is being left alone.
         """
-        async with self._asking():
+        async with self.asking():
             return await self._provider.closed_bars(series, until, count, since)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Ask whether it has bars of the symbol."""
-        async with self._asking():
+        async with self.asking():
             return await self._provider.knows(symbol, timeframe)
 
     async def symbols(self) -> Sequence[str]:
         """Ask for symbols that it knows."""
-        async with self._asking():
+        async with self.asking():
             return await self._provider.symbols()
 
     @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[None]:
+    async def asking(self) -> AsyncIterator[None]:
+        """Make one call of any other kind to the provider inside the block, within the same bounds.
+
+        Errors: those of the block, which the circuit breaker hears of; TemporaryFailure also when it takes too
+                long or the provider is being left alone.
+        """
         if self.traits.is_local:
             async with self._slots:
                 self._calls += 1

@@ -1,7 +1,7 @@
 """Universes: named sets of symbols whose members change by date. Pure; the store is in ``storage``.
 
-A version is a list of symbols that holds from its date until the date of the next one. What is stored are
-memberships, from which all versions can be told again.
+A version is a list of symbols that holds from its date until the date of the next one; it may be the same list,
+which is then confirmed. What is stored are memberships, from which all versions can be told again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Final
 
 from atf.errors import InvalidInput, shown
@@ -46,6 +47,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """The symbols of a day, sorted: the same since ``since``, and last said by the list of ``confirmed_on``."""
+
+    symbols: tuple[str, ...]
+    since: date
+    confirmed_on: date
+
+
+@dataclass(frozen=True, slots=True)
 class UniverseSummary:
     """A universe in a list; ``symbols`` counts those of the day that was asked for."""
 
@@ -76,16 +86,16 @@ def checked_symbols(symbols: Iterable[str]) -> tuple[str, ...]:
 
 
 def with_list(memberships: Iterable[Membership], symbols: Iterable[str], on: date) -> tuple[Membership, ...]:
-    """Return the memberships with a list in force from its date until the next version, whose date stays.
+    """Return the memberships with a list in force from its date until the next version, which stays.
 
-    A version of the same date is replaced. A list equal to the one in force makes no version, so that a list
-    loaded for an earlier date later on counts beyond the day on which it was only confirmed.
+    A version of the same date is replaced. A list equal to the one in force confirms it, which is a version too:
+    a list that is loaded later on for an earlier date holds only until then.
     """
     return memberships_of({**versions_of(memberships), on: frozenset(symbols)})
 
 
 def versions_of(memberships: Iterable[Membership]) -> Versions:
-    """Return the symbols in force from each date on which something changed, oldest first."""
+    """Return the symbols in force from the date of each list, oldest first."""
     joined: dict[date, set[str]] = defaultdict(set)
     left: dict[date, set[str]] = defaultdict(set)
     for each in memberships:
@@ -101,11 +111,16 @@ def versions_of(memberships: Iterable[Membership]) -> Versions:
 
 
 def memberships_of(versions: Versions) -> tuple[Membership, ...]:
-    """Return the fewest memberships that say the same as versions, sorted."""
+    """Return the fewest memberships that say the same as versions, sorted.
+
+    The date of a list that changes nothing is kept by its first symbol, whose membership is parted there in two.
+    """
     since: dict[str, date] = {}
     found: list[Membership] = []
     for day in sorted(versions):
-        found += [Membership(symbol, since.pop(symbol), day) for symbol in since.keys() - versions[day]]
+        is_confirmed = bool(since) and since.keys() == versions[day]
+        ending = {min(since)} if is_confirmed else since.keys() - versions[day]
+        found += [Membership(symbol, since.pop(symbol), day) for symbol in ending]
         since |= dict.fromkeys(versions[day] - since.keys(), day)
     found += [Membership(symbol, begin) for symbol, begin in since.items()]
     return tuple(sorted(found, key=lambda each: (each.symbol, each.valid_from)))
@@ -118,6 +133,16 @@ def members_on(memberships: Iterable[Membership], on: date) -> frozenset[str]:
         for each in memberships
         if each.valid_from <= on and (each.valid_to is None or on < each.valid_to)
     )
+
+
+def listing_on(memberships: Iterable[Membership], on: date) -> Listing | None:
+    """Return the list in force on a day and since when it is known; None before the first one."""
+    known = [(day, symbols) for day, symbols in versions_of(memberships).items() if day <= on]
+    if not known:
+        return None
+    confirmed_on, symbols = known[-1]
+    same = takewhile(lambda version: version[1] == symbols, reversed(known))
+    return Listing(tuple(sorted(symbols)), min(day for day, _ in same), confirmed_on)
 
 
 def changes_of(memberships: Iterable[Membership]) -> tuple[Change, ...]:
@@ -134,6 +159,16 @@ def changes_of(memberships: Iterable[Membership]) -> tuple[Change, ...]:
 def change_between(before: frozenset[str], after: frozenset[str], on: date, until: date | None) -> Change:
     """Return who joined and who left between two lists."""
     return Change(on, until, tuple(sorted(after - before)), tuple(sorted(before - after)), len(after))
+
+
+def universe_in_use(name: str, schedules: Iterable[tuple[int, str]]) -> str:
+    """Return the sentence that schedules, given by number and name, need the universe."""
+    names = [f"{number} ({each})" for number, each in schedules]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    what = "schedule" if len(names) == 1 else "schedules"
+    return (
+        f"universe {shown(name)} is used by {what} {', '.join(names[:_LISTED])}{more}; delete or edit them first"
+    )
 
 
 def unknown_universe(name: str, known: Iterable[str]) -> str:

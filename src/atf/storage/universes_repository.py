@@ -9,17 +9,20 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from atf.errors import NotFound
+from atf.errors import Conflict, NotFound, shown
 from atf.market.universes import (
     EVERYBODY,
     Change,
+    Listing,
     Membership,
     UniverseSummary,
     change_between,
     changes_of,
     checked_name,
     checked_symbols,
+    listing_on,
     members_on,
+    universe_in_use,
     unknown_universe,
     versions_of,
     with_list,
@@ -65,6 +68,20 @@ _LIST: Final = text(
     FROM market_universes WHERE user_id IN (0, :user_id) GROUP BY name, user_id ORDER BY name, user_id
     """
 )
+# A screener that lists its symbols itself needs no universe. Data jobs of users who have their own of this name
+# do not need everybody's.
+_USING: Final = text(
+    """
+    SELECT s.id, s.name FROM job_schedules s
+    WHERE s.deleted_at IS NULL AND :user_id IN (0, s.user_id)
+      AND (s.job_type = 'screener' AND s.task_params ->> 'screener_set' = :name AND NOT s.task_params ? 'tickers'
+        OR s.job_type = 'data_processing' AND s.task_params ->> 'universe' = :name
+          AND (:user_id <> 0 OR NOT EXISTS (
+            SELECT 1 FROM market_universes u WHERE u.name = :name AND u.user_id = s.user_id AND u.user_id <> 0)))
+    ORDER BY s.id
+    """
+)
+_DELETE_ALL: Final = text("DELETE FROM market_universes WHERE user_id = :user_id AND name = :name")
 
 
 class PostgresUniverses:
@@ -78,21 +95,23 @@ class PostgresUniverses:
 
         Errors: NotFound with near names, or with the first date if the universe begins later.
         """
+        return list((await self.listing(user_id, name, on)).symbols)
+
+    async def listing(self, user_id: int | None, name: str, on: date) -> Listing:
+        """Return the symbols of a day with the dates of their list. Errors: as ``members``."""
         memberships = await self._seen(user_id, name)
-        found = sorted(members_on(memberships, on))
-        if found:
-            return found
-        first = min(each.valid_from for each in memberships)
-        raise NotFound(
-            f"universe '{name}' begins on {first}; nothing is known of {on}"
-            if on < first
-            else f"universe '{name}' has no symbols on {on}"
-        )
+        found = listing_on(memberships, on)
+        if found is None:
+            first = min(each.valid_from for each in memberships)
+            raise NotFound(f"universe '{name}' begins on {first}; nothing is known of {on}")
+        if not found.symbols:
+            raise NotFound(f"universe '{name}' has no symbols on {on}")
+        return found
 
     async def load(self, user_id: int, name: str, symbols: Sequence[str], on: date, *, source: str) -> Change:
         """Store a list as of a date, in force until the next version that is there; all of it or nothing.
 
-        The same list again changes nothing, and rows that stay the same keep their source.
+        The same list for the same date changes nothing, and rows that stay the same keep their source.
 
         Errors: InvalidInput for a name or symbols that cannot be.
         """
@@ -106,6 +125,23 @@ class PostgresUniverses:
             await _replace(connection, owner, set(before), set(after), source)
         until = min((day for day in versions_of(before) if day > on), default=None)
         return change_between(members_on(before, on), frozenset(wanted), on, until)
+
+    async def delete(self, user_id: int, name: str) -> int:
+        """Delete all versions of an owner's universe; return how many there were.
+
+        Errors: NotFound if this owner has none of that name; Conflict that names the schedules which use it.
+        """
+        owner = {"user_id": user_id, "name": name}
+        async with self._database.transaction() as connection:
+            await connection.execute(_LOCK, {**owner, "user_id": str(user_id)})
+            found = _memberships(await connection.execute(_OF_OWNER, owner))
+            if found and (using := (await connection.execute(_USING, owner)).all()):
+                raise Conflict(universe_in_use(name, [(row.id, row.name) for row in using]))
+            await connection.execute(_DELETE_ALL, owner)
+        if not found:
+            await self._seen(user_id, name)  # says that nobody has one, if that is so
+            raise NotFound(f"the universe {shown(name)} is everybody's; delete it with --for-everybody")
+        return len(versions_of(found))
 
     async def list_universes(self, user_id: int | None, on: date) -> Sequence[UniverseSummary]:
         """Return the user's universes and everybody's, by name; a user's own comes after everybody's."""

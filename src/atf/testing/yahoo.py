@@ -1,13 +1,12 @@
-"""A local Yahoo: answers as the chart interface does, in threads on 127.0.0.1, and misbehaves when told to.
+"""A local Yahoo: answers as charts and summaries do, in threads on 127.0.0.1, and misbehaves when told to.
 
-yfinance is led to it by ``redirected``: the library has no setting for its address, which it copies into many
-modules, and no way to do without a cookie.
+Summaries want a cookie and the crumb that belongs to it, as Yahoo's do; charts do without. ``yahoo_redirection``
+leads yfinance here.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,14 +14,32 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from enum import StrEnum
+from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from atf.market.bars import COLUMNS, Bars
-from atf.testing.yahoo_payloads import NO_BARS, NOT_FOUND, RowChange, SymbolFacts, chart, rows_of
+from atf.testing.yahoo_payloads import (
+    INVALID_COOKIE,
+    INVALID_CRUMB,
+    NO_BARS,
+    NOT_FOUND,
+    NOT_QUOTED,
+    RowChange,
+    SymbolFacts,
+    chart,
+    rows_of,
+    summary,
+)
+from atf.testing.yahoo_redirection import redirected
 
 CHART: Final = "/v8/finance/chart/"
+SUMMARY: Final = "/v10/finance/quoteSummary/"
+CRUMB: Final = "/v1/test/getcrumb"
+COOKIE: Final = "//fc.yahoo.com/"
+"""What gives cookies, with the host as it has no path of its own."""
 _HTML: Final = b"<!DOCTYPE html><html><body>Our engineers are working quickly.</body></html>"
 
 
@@ -40,8 +57,8 @@ class Fault(StrEnum):
     HTML = "200 with a page of HTML"
     WRONG_SHAPE = "200 with a document of another shape"
     UNAUTHORIZED = "401 with a JSON error"
-    EMPTY = "200 with no bars"
-    WRONG_SYMBOL = "200 with the bars of another symbol"
+    EMPTY = "200 with no bars, or no modules"
+    WRONG_SYMBOL = "200 with the bars or modules of another symbol"
     DUPLICATES = "every bar twice"
     DISORDER = "bars in reverse order"
     FUTURE = "one bar more, which opens in the future"
@@ -78,6 +95,9 @@ class LocalYahoo:
     now if not set. ``questions``: the queries about charts, oldest first. ``documents``: answers by symbol, such
     as recorded ones, in place of its own; ``events``: splits and dividends by symbol. ``fault`` concerns charts
     of a stretch of time alone, not the question for a symbol's zone.
+
+    ``summaries``: modules with their fields by symbol; ``summary_fault`` and ``crumb_fault`` concern these and
+    the question for a crumb; ``paths``: all that was asked for, oldest first.
     """
 
     def __init__(self, now: datetime) -> None:
@@ -87,10 +107,16 @@ class LocalYahoo:
         self.documents: dict[str, Any] = {}
         self.events: dict[str, Any] = {}
         self.fault: Fault | None = None
+        self.summaries: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        self.summary_fault: Fault | None = None
+        self.crumb_fault: Fault | None = None
+        self.paths: list[str] = []
         self.retry_after = "7"
         self.released = threading.Event()
         self.asked = threading.Event()
         self._held: dict[str, _Held] = {}
+        self._cookies = count(1)
+        self._oldest_cookie = 1
         self._port = 0
 
     @property
@@ -120,6 +146,33 @@ class LocalYahoo:
             return 400, NO_BARS
         return 200, chart(facts, rows, query["interval"], self.traded_at or self.now, self.events.get(symbol))
 
+    def new_cookie(self) -> str:
+        """Return a cookie that nobody has."""
+        return f"d=AQABB{next(self._cookies)}"
+
+    def forget_cookies(self) -> None:
+        """Take no cookie any more that was given until now, nor a crumb of it."""
+        self._oldest_cookie = next(self._cookies) + 1
+
+    def crumb(self, cookie: str | None) -> str | None:
+        """Return what belongs to a cookie, None to one that it does not take."""
+        number = (cookie or "").removeprefix("d=AQABB")
+        return f"a/B.c{number}" if number.isdecimal() and int(number) >= self._oldest_cookie else None
+
+    def summary_answer(
+        self, symbol: str, query: Mapping[str, str], cookie: str | None
+    ) -> tuple[int, Mapping[str, Any]]:
+        """Return the status and the document for a question about modules of a symbol."""
+        crumb = self.crumb(cookie)
+        if crumb is None or query.get("crumb") != crumb:
+            return 401, INVALID_CRUMB if crumb is not None else INVALID_COOKIE
+        if symbol not in self.summaries:
+            return 404, NOT_QUOTED
+        if self.summary_fault is Fault.EMPTY:
+            return 200, {"quoteSummary": {"result": [], "error": None}}
+        named = "MSFT" if self.summary_fault is Fault.WRONG_SYMBOL else symbol
+        return 200, summary(named, self.summaries[symbol], query)
+
     def _rows(self, held: _Held, query: Mapping[str, str]) -> list[Any]:
         bars = held.bars.get(query["interval"], Bars.empty())
         rows = rows_of(bars, held.facts, query["interval"])
@@ -143,14 +196,40 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(asked.query).items()}
-        if not asked.path.startswith(CHART):
-            self._send(404, b"{}")
-            return
-        symbol = unquote(asked.path.removeprefix(CHART))
+        host = self.headers.get("Host", "").partition(":")[0]
+        self.yahoo.paths.append(asked.path if "finance" in host else f"//{host}{asked.path}")
+        if asked.path.startswith(CHART):
+            self._chart(unquote(asked.path.removeprefix(CHART)), query)
+        elif asked.path.startswith(SUMMARY):
+            symbol = unquote(asked.path.removeprefix(SUMMARY))
+            self._answer(self.yahoo.summary_fault, *self.yahoo.summary_answer(symbol, query, self._cookie()))
+        elif asked.path == CRUMB:
+            self._crumb()
+        elif self.yahoo.paths[-1] == COOKIE and self.yahoo.crumb(self._cookie()) is None:
+            # The page is not there, but it brings a cookie to who has none.
+            self._send(404, _HTML, cookie=self.yahoo.new_cookie())
+        else:
+            self._send(404, _HTML)
+
+    def _chart(self, symbol: str, query: Mapping[str, str]) -> None:
         self.yahoo.questions.append({"symbol": symbol, **query})
-        status, document = self.yahoo.answer(symbol, query)
+        self._answer(self.yahoo.fault if _is_about_bars(query) else None, *self.yahoo.answer(symbol, query))
+
+    def _crumb(self) -> None:
+        crumb = self.yahoo.crumb(self._cookie())
+        if self.yahoo.crumb_fault is not None and self._misbehave(self.yahoo.crumb_fault, b"{}"):
+            return
+        if crumb is None:
+            self._send(401, json.dumps(INVALID_COOKIE).encode())
+        else:
+            self._send(200, crumb.encode())
+
+    def _cookie(self) -> str | None:
+        found = SimpleCookie(self.headers.get("Cookie", "")).get("A3")
+        return None if found is None else found.value
+
+    def _answer(self, fault: Fault | None, status: int, document: Any) -> None:
         body = json.dumps(document).encode()
-        fault = self.yahoo.fault if _is_about_bars(query) else None
         if fault is None or not self._misbehave(fault, body):
             self._send(status, body)
 
@@ -175,13 +254,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.yahoo.released.wait()
         self.close_connection = True
 
-    def _send(self, status: int, body: bytes, *, length: int | None = None) -> None:
+    def _send(self, status: int, body: bytes, *, length: int | None = None, cookie: str = "") -> None:
         self.send_response_only(status)
         self.send_header("Date", format_datetime(self.yahoo.now, usegmt=True))
         self.send_header("Content-Type", "text/html" if body.startswith(b"<") else "application/json")
         self.send_header("Content-Length", str(len(body) if length is None else length))
         if status == 429:
             self.send_header("Retry-After", self.yahoo.retry_after)
+        if cookie:
+            self.send_header("Set-Cookie", f"A3={cookie}; Max-Age=31557600; Domain=.yahoo.com; Path=/; HttpOnly")
         self.end_headers()
         self.wfile.write(body)
         self.wfile.flush()
@@ -214,42 +295,3 @@ def local_yahoo(now: datetime) -> Iterator[LocalYahoo]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-class _ZonesInMemory:
-    """In place of the library's file of time zones in the user's home."""
-
-    def __init__(self) -> None:
-        self._zones: dict[str, str | None] = {}
-
-    def lookup(self, symbol: str) -> str | None:
-        return self._zones.get(symbol)
-
-    def store(self, symbol: str, zone: str | None) -> None:
-        self._zones[symbol] = zone
-
-
-@contextmanager
-def redirected(url: str) -> Iterator[None]:
-    """Lead yfinance to another address, without cookies and without its files, until the block ends."""
-    import yfinance
-
-    replaced: list[tuple[Any, str, Any]] = []
-
-    def replace_with(owner: Any, name: str, value: Any) -> None:
-        replaced.append((owner, name, getattr(owner, name)))
-        setattr(owner, name, value)
-
-    zones = _ZonesInMemory()
-    try:
-        for module in [each for name, each in sys.modules.items() if name.split(".")[0] == "yfinance"]:
-            for name, value in list(vars(module).items()):
-                if isinstance(value, str) and value.startswith(("https://query", "https://finance.yahoo")):
-                    replace_with(module, name, url + urlsplit(value).path)
-        replace_with(yfinance.data.YfData, "_get_cookie_and_crumb", lambda *_, **__: (None, "basic"))
-        replace_with(yfinance.data.YfData, "_set_cookie_strategy", lambda *_, **__: None)
-        replace_with(yfinance.cache, "get_tz_cache", lambda: zones)
-        yield
-    finally:
-        for owner, name, value in reversed(replaced):
-            setattr(owner, name, value)

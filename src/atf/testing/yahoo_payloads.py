@@ -1,9 +1,9 @@
-"""Documents of Yahoo's chart interface, made of bars, in the shape of recorded ones."""
+"""Documents of Yahoo's charts, made of bars in the shape of recorded ones, and of its summaries of symbols."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -26,6 +26,17 @@ NO_BARS: Final = {
         "error": {"code": "Bad Request", "description": "Data doesn't exist for startDate = 1, endDate = 2"},
     }
 }
+NOT_QUOTED: Final = {
+    "quoteSummary": {"result": None, "error": {"code": "Not Found", "description": "Quote not found for symbol"}}
+}
+
+
+def _unauthorized(description: str) -> dict[str, Any]:
+    return {"finance": {"result": None, "error": {"code": "Unauthorized", "description": description}}}
+
+
+INVALID_CRUMB: Final = _unauthorized("Invalid Crumb")
+INVALID_COOKIE: Final = _unauthorized("Invalid Cookie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +111,25 @@ def chart(facts: SymbolFacts, rows: Sequence[Row], interval: str, traded_at: dat
 def _period(facts: SymbolFacts, day: datetime) -> dict[str, Any]:
     start, end = (int(at.timestamp()) for at in (facts.opens_at(day), facts.closes_at(day)))
     return {"timezone": "UTC", "start": start, "end": end, "gmtoffset": 0}
+
+
+def summary(symbol: str, modules: Mapping[str, Mapping[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
+    """Return the modules that a query names, with their numbers wrapped unless it wants them plain.
+
+    Modules without a field are not there; two name the symbol whatever else they hold.
+    """
+    named = {name: {"symbol": symbol} for name in ("price", "quoteType")}
+    wanted = [name for name in query.get("modules", "").split(",") if name in {**modules, **named}]
+    is_plain = query.get("formatted") == "false"
+    result = {
+        name: {"maxAge": 86_400, **named.get(name, {}), **_spelled(modules.get(name, {}), is_plain=is_plain)}
+        for name in wanted
+    }
+    return {"quoteSummary": {"result": [result], "error": None}}
+
+
+def _spelled(fields: Mapping[str, Any], *, is_plain: bool) -> dict[str, Any]:
+    return {
+        name: value if is_plain or not isinstance(value, int | float) else {"raw": value, "fmt": f"{value:,}"}
+        for name, value in fields.items()
+    }

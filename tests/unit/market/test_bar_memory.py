@@ -45,3 +45,24 @@ def test_an_answer_changes_when_bars_are_replaced() -> None:
     assert len(one.answer(10, newest)) == 3
     one.replace(held(5).bars)
     assert len(one.answer(10, newest)) == 5
+
+
+def test_an_answer_is_the_same_object_until_a_bar_of_it_may_not_be_used() -> None:
+    one = held(3)
+    newest = FIRST + timedelta(hours=2)
+    answer = one.answer(2, newest)
+    assert one.answer(2, newest + timedelta(seconds=1)) is answer
+    earlier = one.answer(2, newest - timedelta(seconds=1))
+    assert earlier.open_time.tolist() == held(2).bars.open_time.tolist()
+    assert one.answer(2, newest).open_time.tolist() == answer.open_time.tolist()
+
+
+def test_the_newest_bar_is_that_of_what_is_borrowed_and_goes_with_it() -> None:
+    one = held(3)
+    assert one.newest_open() == FIRST + timedelta(hours=2)
+    one.replace(one.bars, held(5).bars)
+    assert one.newest_open() == FIRST + timedelta(hours=4)
+    one.replace(one.bars)
+    assert one.newest_open() == FIRST + timedelta(hours=2)
+    one.replace(Bars.empty())
+    assert one.newest_open() is None

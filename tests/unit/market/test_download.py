@@ -119,6 +119,20 @@ async def test_pieces_that_were_stored_before_a_failure_stay(desk: Desk) -> None
     assert len(desk.store.bars[BTC]) == 5_000
 
 
+async def test_older_history_that_was_interrupted_is_completed_by_the_next_download(desk: Desk) -> None:
+    end = FIRST + 12_000 * HOUR
+    await desk.downloader.download(BTC, end - 100 * HOUR, end)
+
+    def fail_next(_: Download) -> None:
+        desk.provider.error = NotFound("venue is closed")
+
+    with pytest.raises(NotFound):
+        await desk.downloader.download(BTC, FIRST, end, on_piece=fail_next)
+    desk.provider.error = None
+    await desk.downloader.download(BTC, FIRST, end)
+    assert len(desk.store.bars[BTC]) == 12_000
+
+
 async def test_a_history_on_another_base_is_fetched_anew(desk: Desk) -> None:
     await desk.downloader.download(BTC, FIRST, FIRST + 100 * HOUR)
     desk.provider.bars[BTC] = hours(200, scale=0.25)

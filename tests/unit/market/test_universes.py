@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from atf.errors import InvalidInput
 from atf.market.universes import (
+    Listing,
     Membership,
     changes_of,
     checked_name,
     checked_symbols,
+    listing_on,
     members_on,
     memberships_of,
+    universe_in_use,
     unknown_universe,
     versions_of,
     with_list,
@@ -35,14 +38,47 @@ def loaded(loads: list[tuple[int, frozenset[str]]]) -> tuple[Membership, ...]:
 
 
 @given(LOADS)
-def test_on_increasing_dates_the_last_list_on_or_before_a_day_counts(
+def test_the_last_list_on_or_before_a_day_counts_in_whatever_order_lists_are_loaded(
     loads: list[tuple[int, frozenset[str]]],
 ) -> None:
-    loads.sort(key=lambda one: one[0])
     memberships = loaded(loads)
+    lists = sorted(dict(loads).items())
     for day in range(-1, 22):
-        expected = next((symbols for at, symbols in reversed(loads) if at <= day), frozenset())
+        expected = next((symbols for at, symbols in reversed(lists) if at <= day), frozenset())
         assert members_on(memberships, BEGIN + day * DAY) == expected
+        found = listing_on(memberships, BEGIN + day * DAY)
+        assert (found.symbols if found else ()) == tuple(sorted(expected))
+
+
+@given(LOADS)
+def test_a_symbol_belongs_once_a_day(loads: list[tuple[int, frozenset[str]]]) -> None:
+    memberships = loaded(loads)
+    for day in (BEGIN + n * DAY for n in range(22)):
+        there = [one.symbol for one in memberships if one.valid_from <= day < (one.valid_to or date.max)]
+        assert len(there) == len(set(there))
+
+
+def test_a_list_that_comes_again_is_confirmed_and_costs_one_membership() -> None:
+    memberships = loaded([(0, frozenset("AB")), (2, frozenset("BC")), (5, frozenset("BC")), (9, frozenset("BC"))])
+    assert len(memberships) == 3 + 2
+    known = [listing_on(memberships, BEGIN + day * DAY) for day in (-1, 1, 2, 6, 20)]
+    assert known == [
+        None,
+        Listing(("A", "B"), BEGIN, BEGIN),
+        Listing(("B", "C"), BEGIN + 2 * DAY, BEGIN + 2 * DAY),
+        Listing(("B", "C"), BEGIN + 2 * DAY, BEGIN + 5 * DAY),
+        Listing(("B", "C"), BEGIN + 2 * DAY, BEGIN + 9 * DAY),
+    ]
+
+
+def test_an_older_list_that_is_loaded_later_ends_where_another_was_confirmed() -> None:
+    memberships = loaded([(0, frozenset("AB")), (9, frozenset("AB")), (5, frozenset("C"))])
+    known = [listing_on(memberships, BEGIN + day * DAY) for day in (4, 5, 9)]
+    assert known == [
+        Listing(("A", "B"), BEGIN, BEGIN),
+        Listing(("C",), BEGIN + 5 * DAY, BEGIN + 5 * DAY),
+        Listing(("A", "B"), BEGIN + 9 * DAY, BEGIN + 9 * DAY),
+    ]
 
 
 @given(LOADS, st.integers(0, 20), LISTS)
@@ -81,7 +117,7 @@ def test_a_symbol_that_comes_back_has_two_memberships() -> None:
 
 def test_a_membership_that_goes_on_in_another_row_is_not_interrupted() -> None:
     rows = [Membership("A", BEGIN + DAY), Membership("A", BEGIN, BEGIN + DAY)]
-    assert memberships_of(versions_of(rows)) == (Membership("A", BEGIN),)
+    assert versions_of(rows) == {BEGIN: frozenset("A"), BEGIN + DAY: frozenset("A")}
 
 
 def test_symbols_are_canonical_and_each_is_there_once() -> None:
@@ -109,3 +145,17 @@ def test_a_name_that_cannot_be_is_refused(name: str) -> None:
 )
 def test_an_unknown_name_is_told_with_near_ones(known: list[str], end: str) -> None:
     assert unknown_universe("SP50", known).endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("count", "middle"),
+    [
+        (1, "by schedule 1 (nightly); delete"),
+        (2, "by schedules 1 (nightly), 2 (nightly); delete"),
+        (12, "10 (nightly) and 2 more; delete"),
+    ],
+)
+def test_a_universe_in_use_is_told_with_the_schedules(count: int, middle: str) -> None:
+    sentence = universe_in_use("sp500", [(number, "nightly") for number in range(1, count + 1)])
+    assert sentence.startswith('universe "sp500" is used by schedule')
+    assert middle in sentence

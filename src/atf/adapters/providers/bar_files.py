@@ -48,11 +48,6 @@ def read_bars(path: Path, symbol: str | None = None) -> Bars:
     return bars_of(path, read_file(path), symbol)
 
 
-def symbols_in_file(path: Path) -> tuple[str, ...]:
-    """Return the symbols that a file names, canonical and sorted; none if it names none. Errors: as read_bars."""
-    return tuple(sorted(read_file(path).keys() - {UNNAMED}))
-
-
 def read_file(path: Path) -> dict[str, Bars]:
     """Read the bars of all symbols, by canonical symbol; ``UNNAMED`` if the file names none."""
     rows = _reader(path)(path)

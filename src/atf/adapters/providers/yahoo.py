@@ -6,38 +6,30 @@ nobody else; it is imported with the first request, as that takes a second.
 
 from __future__ import annotations
 
-import asyncio
-import re
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 
+from atf.adapters.providers.yahoo_client import YahooClient
 from atf.adapters.providers.yahoo_range import earliest, likely_span, opening, source_of
-from atf.adapters.providers.yahoo_session import REFUSED, AnswerNotes, open_session
+from atf.adapters.providers.yahoo_session import REFUSED
 from atf.clock import Clock, SystemClock
-from atf.errors import AtfError, ConfigurationError, InvalidInput, NotFound, TemporaryFailure
+from atf.errors import NotFound, TemporaryFailure
 from atf.market.adjustment import CorporateAction
 from atf.market.bars import Bars, Series, TimeArray, Timeframe
 from atf.market.provider import ProviderTraits
 from atf.market.resampling import resampled
-from atf.market.symbols import canonical, is_pair, yahoo_symbol
+from atf.market.symbols import is_pair
 
 _DAY: Final = timedelta(days=1)
 _WIDER: Final = 4
 _INTERVALS: Final = {Timeframe.H1: "1h", Timeframe.D1: "1d"}
-_ISIN: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{9}[0-9]")
-_UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _COLUMNS: Final = ("Open", "High", "Low", "Close", "Volume")
-
-Result = TypeVar("Result")
 
 
 class YahooBarProvider:
@@ -64,14 +56,8 @@ class YahooBarProvider:
         cache_folder: Path | None = None,
     ) -> None:
         """``cache_folder``: where yfinance keeps time zones and cookies; its own place if not given."""
-        self._timeout = timeout.total_seconds()
+        self.client = YahooClient(timeout, self.traits.calls_at_once, cache_folder)
         self._clock = clock or SystemClock()
-        self._cache_folder = cache_folder
-        self._notes = AnswerNotes()
-        self._opening = threading.Lock()
-        self._library: Any = None
-        self._session: Any = None
-        self._threads = ThreadPoolExecutor(self.traits.calls_at_once, thread_name_prefix="yahoo")
 
     async def closed_bars(
         self, series: Series, until: datetime, count: int, since: datetime | None = None
@@ -84,12 +70,12 @@ class YahooBarProvider:
         Errors: NotFound for a symbol that Yahoo does not have; TemporaryFailure; ConfigurationError without the
                 extra.
         """
-        return await self._in_thread(partial(self._bars, series, until, count, since))
+        return await self.client.in_thread(partial(self._bars, series, until, count, since))
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Tell whether Yahoo has the symbol and answers for this timeframe."""
         try:
-            await self._in_thread(partial(self._require_known, Series(symbol, timeframe)))
+            await self.client.in_thread(partial(self._require_known, Series(symbol, timeframe)))
         except NotFound:
             return False
         return True
@@ -104,23 +90,11 @@ class YahooBarProvider:
         Units:  dividends for one share as it was then; Yahoo's own are for one share of today.
         Errors: as ``closed_bars``.
         """
-        return await self._in_thread(partial(self._actions, symbol, since))
+        return await self.client.in_thread(partial(self._actions, symbol, since))
 
     async def aclose(self) -> None:
-        """Let the threads go; one that waits for the network ends with the library's time-out."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _in_thread(self, call: Callable[[], Result]) -> Result:
-        """Call in the pool; who is cancelled does not wait, the thread ends with the library's time-out."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-    def _opened(self) -> tuple[Any, Any]:
-        """Return the library and a session for it, made with the first request."""
-        with self._opening:
-            if self._library is None:
-                self._library = _import_library(self._cache_folder)
-                self._session = open_session(self._timeout, self._notes)
-            return self._library, self._session
+        """Close the client, also for others that ask through it."""
+        await self.client.aclose()
 
     def _bars(self, series: Series, until: datetime, count: int, since: datetime | None) -> Bars:
         """Ask for a stretch in which so many bars should lie, and for a longer one as long as there are fewer."""
@@ -137,13 +111,13 @@ class YahooBarProvider:
                 return Bars.empty()
             fetched = self._fetch(series, source, opening(begin, series.timeframe), until)
             bars = self._closed(fetched, series, source, until).since(since).last(count)
-            first_trade_at = self._notes.last().first_trade_at
+            first_trade_at = self.client.notes.last().first_trade_at
             if len(bars) >= count or begin == oldest or (first_trade_at is not None and begin <= first_trade_at):
                 return bars
             span *= _WIDER
 
     def _closed(self, fetched: Bars, series: Series, source: Timeframe, until: datetime) -> Bars:
-        reliable_until = self._notes.last().reliable_until(until)
+        reliable_until = self.client.notes.last().reliable_until(until)
         return resampled(fetched, source, series.timeframe).closed_at(reliable_until, series.timeframe)
 
     def _require_known(self, series: Series) -> None:
@@ -172,6 +146,8 @@ class YahooBarProvider:
         Pairs are asked for with the hours before and after the session, as yfinance cuts the last minute of a
         day off a market that never closes.
         """
+        from yfinance.exceptions import YFPricesMissingError  # loaded with the ticker
+
         options = {"actions": False, **wanted}
         interval = _INTERVALS.get(source, str(source))
         try:
@@ -179,11 +155,11 @@ class YahooBarProvider:
                 interval=interval,
                 prepost=around_the_clock,
                 auto_adjust=False,
-                timeout=self._timeout,
+                timeout=self.client.timeout,
                 **options,
             )
-        except self._library.exceptions.YFPricesMissingError as exc:
-            if self._notes.last() is REFUSED:
+        except YFPricesMissingError as exc:
+            if self.client.notes.last() is REFUSED:
                 raise TemporaryFailure("yahoo takes no request of ours for now") from exc
             return None
         return None if frame.empty else frame
@@ -191,52 +167,8 @@ class YahooBarProvider:
     @contextmanager
     def _asking(self, symbol: str) -> Iterator[Any]:
         """Yield yfinance's object of a symbol; convert its errors."""
-        name = _yahoo_name(symbol)
-        library, session = self._opened()
-        try:
+        with self.client.asking(symbol) as (library, session, name):
             yield library.Ticker(name, session=session)
-        except AtfError:
-            raise
-        except library.exceptions.YFRateLimitError as exc:
-            raise TemporaryFailure("yahoo takes no more requests for now") from exc
-        except library.exceptions.YFTickerMissingError as exc:
-            raise NotFound(f"yahoo does not know {name}") from exc
-        except OSError as exc:
-            trouble = "did not answer in time" if "Timeout" in type(exc).__name__ else "cannot be reached"
-            raise TemporaryFailure(f"yahoo {trouble}") from exc
-        except (library.exceptions.YFException, *_UNREADABLE) as exc:
-            raise TemporaryFailure("yahoo gave an answer that cannot be read") from exc
-        finally:
-            # yfinance keeps answers about the past for ever, also pages of HTML in their place.
-            library.data.YfData.cache_get.cache_clear()
-
-
-def _import_library(cache_folder: Path | None) -> Any:
-    try:
-        import curl_cffi  # noqa: F401 - the library would do without it; Yahoo's servers would not
-        import yfinance
-    except ImportError as exc:
-        raise ConfigurationError("bars of Yahoo need an extra: pip install 'atf[yahoo]'") from exc
-    # yfinance 1.7 asks for a warning at each use of what pandas 3.1 calls outdated, which is no user's business.
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module="yfinance")
-    yfinance.config.debug.hide_exceptions = False
-    if cache_folder is not None:
-        yfinance.set_tz_cache_location(str(cache_folder))
-    return yfinance
-
-
-def _yahoo_name(symbol: str) -> str:
-    """Return Yahoo's spelling.
-
-    Errors: NotFound for what is no symbol, or a number that yfinance would look up somewhere.
-    """
-    try:
-        spelled = yahoo_symbol(canonical(symbol))
-    except InvalidInput as exc:
-        raise NotFound(f"yahoo does not know {symbol}: {exc}") from exc
-    if _ISIN.fullmatch(spelled):
-        raise NotFound(f"yahoo does not know {symbol}: an ISIN is not a symbol")
-    return spelled
 
 
 def _bars_of(frame: Any, source: Timeframe) -> Bars:

@@ -17,7 +17,9 @@ from urllib.parse import unquote, urlsplit
 from atf.adapters.providers.yahoo_range import AnswerTimes
 from atf.errors import NotFound, TemporaryFailure
 
+SUMMARY: Final = "/v10/finance/quoteSummary/"
 _CHART: Final = "/v8/finance/chart/"
+_CRUMB: Final = "/v1/test/getcrumb"
 _WANTS_COOKIE: Final = frozenset({401, 403})
 _NOTHING_THERE: Final = ("data doesn't exist", "not available", "must be within")
 """Yahoo's words for a stretch of time without bars; the symbol is known."""
@@ -28,7 +30,7 @@ REFUSED: Final = AnswerTimes()
 
 
 class AnswerNotes:
-    """What the last chart answer to this thread said about time."""
+    """What the last answers to this thread said: a chart about time, and why there was no crumb."""
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
@@ -41,6 +43,15 @@ class AnswerNotes:
         """Return what was noted last in this thread."""
         times: AnswerTimes = getattr(self._of_thread, "times", AnswerTimes())
         return times
+
+    def note_no_crumb(self, reason: TemporaryFailure | None) -> None:
+        """Keep why Yahoo gave no crumb; None if it did."""
+        self._of_thread.no_crumb = reason
+
+    def no_crumb(self) -> TemporaryFailure | None:
+        """Return why the last crumb that this thread asked for was not given."""
+        reason: TemporaryFailure | None = getattr(self._of_thread, "no_crumb", None)
+        return reason
 
 
 def open_session(timeout_seconds: float, notes: AnswerNotes) -> Any:
@@ -59,20 +70,20 @@ def open_session(timeout_seconds: float, notes: AnswerNotes) -> Any:
             path = urlsplit(url).path
             if path.startswith(_CHART):
                 notes.note(_checked(unquote(path.removeprefix(_CHART)), response))
+            elif path == _CRUMB:
+                notes.note_no_crumb(_refusal(response))
+            elif path.startswith(SUMMARY):
+                _require_answer(unquote(path.removeprefix(SUMMARY)), response)
             return response
 
     return CheckedSession(impersonate="chrome")
 
 
 def _checked(symbol: str, response: Any) -> AnswerTimes:
-    if response.status_code == 429:
-        wait = _retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
-        raise TemporaryFailure("yahoo takes no more requests for now", retry_after_seconds=wait)
-    if response.status_code >= 500:
-        raise TemporaryFailure(f"yahoo is not available (HTTP {response.status_code})")
+    _raise_if_any(_refusal(response))
     if response.status_code in _WANTS_COOKIE:
         return REFUSED  # yfinance asks again with another cookie
-    chart = _chart(response)
+    chart = _document(response, "chart")
     _refuse_error(symbol, chart.get("error"))
     result = chart.get("result")
     if not result:
@@ -80,14 +91,36 @@ def _checked(symbol: str, response: Any) -> AnswerTimes:
     return _times(symbol, result[0], _date(response))
 
 
-def _chart(response: Any) -> Mapping[str, Any]:
+def _require_answer(symbol: str, response: Any) -> None:
+    """Refuse what is no answer of ``SUMMARY`` before yfinance takes it for one that wants another cookie."""
+    _raise_if_any(_refusal(response))
+    if response.status_code not in _WANTS_COOKIE:
+        _refuse_error(symbol, _document(response, "quoteSummary").get("error"))
+
+
+def _refusal(response: Any) -> TemporaryFailure | None:
+    """Return what it means if Yahoo does not answer at all."""
+    if response.status_code == 429:
+        wait = _retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
+        return TemporaryFailure("yahoo takes no more requests for now", retry_after_seconds=wait)
+    if response.status_code >= 500:
+        return TemporaryFailure(f"yahoo is not available (HTTP {response.status_code})")
+    return None
+
+
+def _raise_if_any(error: TemporaryFailure | None) -> None:
+    if error is not None:
+        raise error
+
+
+def _document(response: Any, name: str) -> Mapping[str, Any]:
     try:
-        chart = json.loads(response.content)["chart"]
+        document = json.loads(response.content)[name]
     except (ValueError, LookupError, TypeError, RecursionError) as exc:
         raise TemporaryFailure("yahoo gave an answer that cannot be read") from exc
-    if not isinstance(chart, Mapping):
+    if not isinstance(document, Mapping):
         raise TemporaryFailure("yahoo gave an answer that cannot be read")
-    return chart
+    return document
 
 
 def _refuse_error(symbol: str, error: Any) -> None:

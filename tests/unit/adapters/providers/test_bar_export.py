@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from atf.adapters.providers import bar_export
 from atf.adapters.providers.bar_export import write_bars
-from atf.adapters.providers.bar_files import read_bars, symbols_in_file
+from atf.adapters.providers.bar_files import UNNAMED, read_bars, read_file
 from atf.errors import ConfigurationError, InvalidInput
 from atf.market.bars import COLUMNS, Bars
 
@@ -52,7 +52,7 @@ def test_what_was_written_is_read_exactly(ending: str, bars: Bars, symbol: str) 
         path = Path(folder) / f"a{ending}"
         write_bars(path, bars, symbol)
         assert same(read_bars(path), bars)
-        assert symbols_in_file(path) == ((symbol,) if len(bars) else ())
+        assert read_file(path).keys() - {UNNAMED} == ({symbol} if len(bars) else set())
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

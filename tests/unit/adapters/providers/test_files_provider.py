@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from atf.adapters.providers import bar_files, files
-from atf.adapters.providers.bar_files import read_bars, symbols_in_file
+from atf.adapters.providers.bar_files import UNNAMED, read_bars, read_file
 from atf.adapters.providers.file_times import parse_time
 from atf.adapters.providers.files import FilesBarProvider, file_stem
 from atf.errors import ConfigurationError, InvalidInput, NotFound, TemporaryFailure
@@ -222,7 +222,7 @@ def test_json_of_every_shape_is_read(tmp_path: Path, name: str, document: object
 
 def test_a_chart_of_yahoo_says_whose_it_is(tmp_path: Path) -> None:
     path = write_json(tmp_path / "a.json", CHART)
-    assert symbols_in_file(path) == ("BRK.B",)
+    assert list(read_file(path)) == ["BRK.B"]
     assert len(read_bars(path, "BRK-B")) == 2
     with pytest.raises(InvalidInput, match=r"no bars of AAPL; it has BRK\.B"):
         read_bars(path, "AAPL")
@@ -297,7 +297,7 @@ def test_of_several_symbols_the_wanted_ones_bars_are_taken(tmp_path: Path, kind:
         names = arrow.array(columns["symbol"]).dictionary_encode()
         table = {"symbol": names, "timestamp": list(columns["timestamp"]), **numbers}
         parquet.write_table(arrow.table(table), path)
-    assert symbols_in_file(path) == ("AAPL", "BTC/USDT")
+    assert sorted(read_file(path)) == ["AAPL", "BTC/USDT"]
     assert read_bars(path, "AAPL").close.tolist() == [4, 5]
     for spelled in ("BTC/USDT", "BTCUSDT", "btc-usdt"):
         assert read_bars(path, spelled).close.tolist() == [1, 3]
@@ -315,7 +315,7 @@ def test_a_row_without_its_symbol_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_symbols_is_whoevers_it_is_said_to_be(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", HEADER, row("2024-01-02"))
     assert len(read_bars(path, "MSFT")) == 1
-    assert symbols_in_file(path) == ()
+    assert list(read_file(path)) == [UNNAMED]
 
 
 def test_another_ending_is_refused_with_those_that_are_allowed(tmp_path: Path) -> None:
