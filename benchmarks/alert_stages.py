@@ -11,10 +11,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
-from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
-from atf.adapters.providers.replay import ReplayBarProvider
 from atf.alerts.evaluator import AlertCommit, AlertStore
-from atf.alerts.outcome import StoredAlert
+from atf.alerts.outcome import StoredAlert, StoredStates
 from atf.jobs.queue import RunQueue, Wanted
 from atf.jobs.run import ClaimedRun, WorkerId
 from atf.market.bars import Series
@@ -24,6 +22,7 @@ from atf.market.due_bars import DueBars
 from atf.market.fetched_bars import FetchedBars
 from atf.market.provider_lane import ProviderLane
 from atf.storage.bars_repository import PostgresBarStore
+from atf.testing.market import OneCalendar, ScriptedProvider
 from benchmarks.driving import Count, CountingQueue
 
 STAGES: Final = ("claim", "load", "compile", "bars", "evaluate", "commit", "other")
@@ -65,10 +64,17 @@ class WatchedStore:
         self._inner = inner
         self._watch = watch
 
-    async def load(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
+    async def states(self, schedule_ids: Sequence[int]) -> StoredStates:
         """Load, and book it."""
         self._watch.ended("other")
-        alerts = await self._inner.load(schedule_ids)
+        states = await self._inner.states(schedule_ids)
+        self._watch.ended("load")
+        return states
+
+    async def configurations(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
+        """Load, and book it."""
+        self._watch.ended("compile")
+        alerts = await self._inner.configurations(schedule_ids)
         self._watch.ended("load")
         return alerts
 
@@ -82,10 +88,13 @@ class WatchedStore:
 
 
 class WatchedData(DataManager):
-    """A data manager whose fetches are booked; what went before was compiling."""
+    """A data manager whose reads are booked; what went before was compiling.
+
+    Its memory is empty, all bars are in the store, and its provider knows none besides.
+    """
 
     def __init__(self, store: PostgresBarStore, watch: StageWatch) -> None:
-        super().__init__(Chains([ProviderLane(ReplayBarProvider(store))]), store, DueBars(ExchangeCalendars()))
+        super().__init__(Chains([ProviderLane(ScriptedProvider())]), store, DueBars(OneCalendar()))
         self._watch = watch
 
     async def closed_bars_of(

@@ -1,7 +1,8 @@
-"""Many alerts over few symbols, seeded: their configurations, their bars, and how they are stored.
+"""Many alerts over 500 symbols, seeded: their configurations, their bars, and how they are stored.
 
-Of a hundred alerts 40 watch the price, 30 the RSI, 15 both, 15 a moving average. About one in a hundred holds on
-every bar and may fire each time; the others never hold, so that every round has as many triggers as the last.
+Of a hundred alerts 40 watch the price, 30 the RSI, 15 both, 10 the cross of two averages, 5 a Bollinger band;
+rearm types take turns. About one in a hundred holds on every bar and may fire each time; the others never hold,
+so that every round has as many triggers as the last.
 """
 
 from __future__ import annotations
@@ -15,24 +16,27 @@ from typing import Any, Final
 import numpy as np
 import psycopg
 
-from atf.alerts.alert import parse_alert
+from atf.alerts.alert import compile_alert, fresh_state
 from atf.market.bars import Bars, FloatArray, Series, Timeframe, to_nanoseconds
 
-HISTORY_BARS: Final = 520
+HISTORY_BARS: Final = 250
 TIMEFRAME: Final = Timeframe.M1
-SYMBOLS: Final = tuple(f"BENCH{number:03d}" for number in range(50))
-_TRIGGER_EVERY: Final = 101  # prime to the symbols and kinds, so that all of them have their share
+SYMBOLS: Final = tuple(f"BENCH{number:03d}" for number in range(500))
+_TRIGGER_EVERY: Final = 101  # prime to the symbols and kinds, so that all levels have their share
 _SEED: Final = 20_271_101
 _KINDS: Final = tuple(
-    {"p": "price", "r": "rsi", "b": "both", "a": "average"}[letter] for letter in "prpbrpaprpbpraprbpra"
+    {"p": "price", "r": "rsi", "b": "both", "a": "cross", "o": "band"}[letter]
+    for letter in "prpbrpaprpbproprbpra"
 )
 _RSI_PERIODS: Final = (7, 14, 21)
-_MA_PERIODS: Final = (10, 20, 50)
+_AVERAGES: Final = ((10, 30), (20, 50), (5, 20))
 _QUIET_REARMS: Final[Sequence[Mapping[str, Any]]] = (
     {"type": "edge"},
     {"type": "simple"},
     {"type": "cooldown", "cooldown": 3600},
     {"type": "persistence", "bars": 2},
+    {"type": "hysteresis", "threshold": 0.02},
+    {"type": "crossing"},
 )
 
 
@@ -45,9 +49,8 @@ class Sketch:
     price_level: float
     rsi_period: int
     rsi_level: float
-    ma_name: str
-    ma_period: int
-    ma_factor: float
+    averages: tuple[int, int]
+    factor: float
     rearm: Mapping[str, Any]
 
     @property
@@ -69,7 +72,7 @@ class Sketch:
             "operator": ">",
             "value": self.rsi_level,
         }
-        average = {"indicator": self.ma_name, "params": {"period": self.ma_period}, "multiplier": self.ma_factor}
+        fast, slow = ({"indicator": "sma", "params": {"period": period}} for period in self.averages)
         match self.kind:
             case "price":
                 return price
@@ -77,8 +80,11 @@ class Sketch:
                 return rsi
             case "both":
                 return {"operator": "and", "conditions": [rsi, price]}
+            case "cross":
+                return {**fast, "operator": "crosses_above", "value": {**slow, "multiplier": self.factor}}
             case _:
-                return {"indicator": "price", "operator": ">", "value": average}
+                upper = {"indicator": "bbands", "output": "upper", "multiplier": self.factor}
+                return {"indicator": "price", "operator": ">", "value": upper}
 
 
 def sketches(count: int) -> list[Sketch]:
@@ -88,16 +94,16 @@ def sketches(count: int) -> list[Sketch]:
 
 
 def _sketch(number: int, random: np.random.Generator) -> Sketch:
-    fires = number % _TRIGGER_EVERY == 7
+    kind = _KINDS[number // len(SYMBOLS) % len(_KINDS)]
+    fires = number % _TRIGGER_EVERY == 7 and kind != "cross"  # nothing crosses on every bar
     return Sketch(
         symbol=SYMBOLS[number % len(SYMBOLS)],
-        kind=_KINDS[number // len(SYMBOLS) % len(_KINDS)],
+        kind=kind,
         price_level=0.5 if fires else float(random.uniform(5_000, 10_000)),
         rsi_period=_RSI_PERIODS[int(random.integers(len(_RSI_PERIODS)))],
         rsi_level=0.01 if fires else float(random.uniform(99.0, 99.9)),
-        ma_name=("sma", "ema")[int(random.integers(2))],
-        ma_period=_MA_PERIODS[int(random.integers(len(_MA_PERIODS)))],
-        ma_factor=0.5 if fires else float(random.uniform(2, 3)),
+        averages=_AVERAGES[int(random.integers(len(_AVERAGES)))],
+        factor=0.5 if fires else float(random.uniform(2, 3)),
         rearm={"type": "simple"} if fires else _QUIET_REARMS[number % len(_QUIET_REARMS)],
     )
 
@@ -155,20 +161,23 @@ _SCHEDULES: Final = """
     FROM unnest(%(configs)s::jsonb[]) WITH ORDINALITY AS k(config, n) ORDER BY n
 """
 _STATES: Final = """
-    INSERT INTO alert_states (schedule_id, gate, status, data_status, rule_hash, version)
-    SELECT s.id, 'open', 'ARMED', 'ok', hash, 0
-    FROM unnest(%(hashes)s::text[]) WITH ORDINALITY AS k(hash, n) JOIN job_schedules s ON s.name = 'alert ' || n
+    INSERT INTO alert_states (schedule_id, gate, status, data_status, rule_hash, history_until, version)
+    SELECT s.id, gate, 'ARMED', 'ok', hash, %(live_from)s, 0
+    FROM unnest(%(gates)s::text[], %(hashes)s::text[]) WITH ORDINALITY AS k(gate, hash, n)
+    JOIN job_schedules s ON s.name = 'alert ' || n
 """
 
 
 async def store_alerts(url: str, alerts: Sequence[Sketch], timeline: Timeline) -> None:
     """Store the alerts with their first states in one group that rings at the close of each bar."""
     configs = [alert.config for alert in alerts]
+    compiled = [compile_alert(config) for config in configs]
     values = {
         "first": timeline.close_of(0),
         "live_from": timeline.live_from,
         "configs": [json.dumps(config) for config in configs],
-        "hashes": [parse_alert(config).rule_hash for config in configs],
+        "gates": [fresh_state(alert, timeline.live_from).gate for alert in compiled],
+        "hashes": [alert.rule_hash for alert in compiled],
     }
     async with await psycopg.AsyncConnection.connect(url) as connection:
         (group,) = await (await connection.execute(_GROUP, [values["first"]])).fetchone() or (0,)

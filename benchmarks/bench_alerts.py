@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final
+from uuid import UUID
 
 import psycopg
-import talib
 
-from atf.alerts.alert import Alert, parse_alert
-from atf.alerts.evaluation import Evaluation, evaluate_new_bars
+from atf.alerts.batch_work import BatchWork
 from atf.alerts.evaluator import AlertEvaluator
-from atf.alerts.outcome import LoadedAlert, Outcome
-from atf.alerts.rearm import AlertState
-from atf.indicators.indicator_service import IndicatorService
-from atf.indicators.registry import PERIODS_IN_WINDOW, SHORTEST_WINDOW
-from atf.jobs.run import ClaimedBatch, ClaimedRun, JobType
+from atf.alerts.loading import AlertLoader
+from atf.alerts.outcome import Outcomes
+from atf.jobs.run import ClaimedBatch, ClaimedRun, JobType, RunId, RunKey, WorkerId
 from atf.jobs.worker import Duty
-from atf.market.bars import Bars, FloatArray, Series
 from atf.schedules.tick import Tick
-from atf.settings import Settings
 from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 from atf.storage.groups_repository import PostgresGroups
 from atf.storage.partitions import PostgresPartitions
 from atf.testing.clocks import FakeMarketClock
+from benchmarks.alert_arithmetic import FULL_SIZE, RATE, measure_arithmetic, measure_growth, measure_start
 from benchmarks.alert_stages import STAGES, StageWatch, WatchedData, WatchedQueue, WatchedStore
 from benchmarks.alert_workload import TIMEFRAME, Sketch, Timeline, sketches, store_alerts
 from benchmarks.bench import Bench
@@ -44,131 +38,31 @@ from benchmarks.measure import (
     Source,
     percentiles,
     ratio_at_least,
-    value_at_least,
     value_at_most,
 )
 from benchmarks.server import BenchServer
 
-DEFAULT_BATCH: Final = int(Settings.model_fields["worker_batch_size"].default)
-LARGE_BATCH: Final = 2_000
-_MOST_NEW_BARS: Final = 200
+BATCHES: Final = (2_000, 5_000)
+PATIENCE: Final = timedelta(seconds=60)
+"""On a slow machine no series is to be put back."""
+
+_MOST_NEW_BARS: Final = 100
 
 
 async def benchmark(bench: Bench) -> None:
-    """Measure the arithmetic alone, parsing, and the whole way at two batch sizes."""
-    size = bench.options.size or bench.choose(2_000, 200)
+    """Measure the arithmetic alone, the start, and the whole way."""
+    size = bench.options.size or bench.choose(FULL_SIZE, 600)
     alerts = sketches(size)
     timeline = Timeline.ending_today(_MOST_NEW_BARS)
-    await _arithmetic(bench, alerts, timeline)
-    await _parsing(bench, alerts)
+    few = alerts[: max(size // 10, 1)]
+    await measure_arithmetic(bench, few, timeline, name=f"arithmetic_{len(few)}")
+    await measure_arithmetic(bench, alerts, timeline, name="arithmetic")
+    await measure_growth(bench, few, alerts, timeline)
+    await measure_start(bench, alerts)
     async with bench.server() as server, AsyncExitStack() as stack:
         desks = await _desks(server, alerts, timeline, stack)
-        await _end_to_end(bench, *desks, DEFAULT_BATCH, name="end_to_end")
-        await _end_to_end(bench, *desks, LARGE_BATCH, name=f"end_to_end_batch_{LARGE_BATCH}")
-
-
-# --- arithmetic alone
-
-
-async def _arithmetic(bench: Bench, alerts: Sequence[Sketch], timeline: Timeline) -> None:
-    bars = {series: all_[: -_MOST_NEW_BARS + 1] for series, all_ in timeline.bars().items()}
-    parsed = [parse_alert(sketch.config) for sketch in alerts]
-    truths = sum(_holds(sketch, bars[alert.series]) for sketch, alert in zip(alerts, parsed, strict=True))
-
-    async def ours() -> Observation:
-        service = IndicatorService()
-        begin = time.perf_counter()
-        triggers = _evaluate_all(parsed, bars, timeline, service)
-        seconds = time.perf_counter() - begin
-        if triggers != truths:
-            raise BenchmarkError(f"{triggers} alerts fire, by plain TA-Lib {truths}")
-        return {"alerts_per_second": len(alerts) / seconds, "calculations": service.calculations}
-
-    async def one_at_a_time() -> Observation:
-        begin = time.perf_counter()
-        for sketch, alert in zip(alerts, parsed, strict=True):
-            _holds(sketch, bars[alert.series])
-        return {"alerts_per_second": len(alerts) / (time.perf_counter() - begin)}
-
-    rounds = await bench.rounds({"atf": ours, "talib": one_at_a_time})
-    rate = "alerts_per_second"
-    bench.report("arithmetic", "alerts/s", rounds, Source("atf", rate), baseline=Source("talib", rate))
-    bench.report("arithmetic_talib_calls", "calls", rounds, Source("atf", "calculations"))
-
-
-def _evaluate_all(
-    alerts: Sequence[Alert], bars: Mapping[Series, Bars], timeline: Timeline, service: IndicatorService
-) -> int:
-    """Evaluate one new bar of each alert, each indicator computed once; return how many fire."""
-    sessions = {series: service.session(each) for series, each in bars.items()}
-    now = timeline.close_of(0)
-    triggers = 0
-    for alert in alerts:
-        evaluation = evaluate_new_bars(
-            alert,
-            AlertState(alert.rule_hash),
-            bars[alert.series],
-            sessions[alert.series],
-            history_until=timeline.live_from,
-            now=now,
-        )
-        triggers += len(evaluation.triggers)
-    return triggers
-
-
-def _holds(sketch: Sketch, bars: Bars) -> bool:
-    """Return the rule's truth on the newest bar, written directly for this alert alone."""
-    close = bars.close
-    match sketch.kind:
-        case "price":
-            return bool(close[-1] > sketch.price_level)
-        case "rsi":
-            return _rsi(sketch, close) > sketch.rsi_level
-        case "both":
-            return _rsi(sketch, close) > sketch.rsi_level and bool(close[-1] > sketch.price_level)
-        case _:
-            average = talib.SMA if sketch.ma_name == "sma" else talib.EMA
-            values = average(_window(close, sketch.ma_period), timeperiod=sketch.ma_period)
-            return bool(close[-1] > sketch.ma_factor * values[-1])
-
-
-def _rsi(sketch: Sketch, close: FloatArray) -> float:
-    return float(talib.RSI(_window(close, sketch.rsi_period), timeperiod=sketch.rsi_period)[-1])
-
-
-def _window(close: FloatArray, period: int) -> FloatArray:
-    """Return the bars on which ATF computes a value of this period."""
-    return close[-max(SHORTEST_WINDOW, PERIODS_IN_WINDOW * period) :]
-
-
-# --- parsing
-
-
-async def _parsing(bench: Bench, alerts: Sequence[Sketch]) -> None:
-    texts = [json.dumps(sketch.config) for sketch in alerts]
-
-    async def parse() -> Observation:
-        begin = time.perf_counter()
-        for text in texts:
-            parse_alert(json.loads(text))
-        return {"alerts_per_second": len(texts) / (time.perf_counter() - begin)}
-
-    async def only_json() -> Observation:
-        begin = time.perf_counter()
-        for text in texts:
-            json.loads(text)
-        return {"alerts_per_second": len(texts) / (time.perf_counter() - begin)}
-
-    rounds = await bench.rounds({"parse": parse, "json": only_json})
-    rate = "alerts_per_second"
-    bench.report(
-        "parse",
-        "alerts/s",
-        rounds,
-        Source("parse", rate),
-        baseline=Source("json", rate),
-        goal=value_at_least(25_000),  # 100,000 stored alerts ready within 4 s
-    )
+        for batch_size in BATCHES:
+            await _end_to_end(bench, *desks, batch_size, name=f"end_to_end_batch_{batch_size}")
 
 
 # --- the whole way
@@ -188,6 +82,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.clock = FakeMarketClock(self.timeline.live_from)
         self._next_bar = count()
+        self._loader: AlertLoader | None = None
 
     async def close_a_bar(self) -> None:
         """Let one more bar close and the runs of all alerts become due; what was done before goes away."""
@@ -222,18 +117,19 @@ class Desk:
         count = Count(self.alerts)
         store = WatchedStore(PostgresAlerts(self.database), watch)
         data = WatchedData(PostgresBarStore(self.database), watch)
-        patience = timedelta(seconds=30)  # on a slow machine no series is to be put back
         async with run_queue(self.database) as runs:
-            evaluator = AlertEvaluator(store, runs, data, self.clock, patience=patience)
+            evaluator = AlertEvaluator(store, runs, data, self.clock, patience=PATIENCE)
+            self._loader = evaluator.keep_rules_of(self._loader)
             duty = Duty(job_type("alert"), CountingHandler(evaluator, count), is_batch=True)
             queue = WatchedQueue(runs, count, watch)
             seconds, batches = await drain(self.database, queue, duty, count, batch_size=batch_size)
         own = watch.seconds["compile"] + watch.seconds["evaluate"]
         return {
-            "alerts_per_second": self.alerts / seconds,
+            RATE: self.alerts / seconds,
+            "seconds": seconds,
             "own_share": own / seconds,
             "triggers": await self.require_done(),
-            "calculations": evaluator._indicators.calculations,  # noqa: SLF001 - the count is for measurements
+            "calculations": evaluator.calculations,
             **{f"{stage}_us": watch.seconds[stage] / self.alerts * 1e6 for stage in STAGES},
             **{name: value * 1000 for name, value in percentiles(batches).items()},
         }
@@ -241,40 +137,37 @@ class Desk:
     async def committed(self, batch_size: int) -> Observation:
         """Let a Worker claim the same and commit outcomes that were computed before."""
         await self.close_a_bar()
-        known = await self._evaluations()
         count = Count(self.alerts)
-        handler = CountingHandler(PrecomputedHandler(PostgresAlerts(self.database), known), count)
-        duty = Duty(job_type("alert"), handler, is_batch=True)
+        handler = PrecomputedHandler(PostgresAlerts(self.database), await self._outcomes())
+        duty = Duty(job_type("alert"), CountingHandler(handler, count), is_batch=True)
         async with run_queue(self.database) as queue:
             seconds, batches = await drain(self.database, queue, duty, count, batch_size=batch_size)
         return {
-            "alerts_per_second": self.alerts / seconds,
+            RATE: self.alerts / seconds,
             "triggers": await self.require_done(),
             **{name: value * 1000 for name, value in percentiles(batches).items()},
         }
 
-    async def _evaluations(self) -> dict[int, tuple[LoadedAlert, Evaluation]]:
-        """Compute by ATF's own functions what the handler is to commit."""
+    async def _outcomes(self) -> Outcomes:
+        """Compute by ATF's own evaluator what the handler is to commit."""
         async with await psycopg.AsyncConnection.connect(self.server.url(self.name)) as connection:
             rows = await (await connection.execute("SELECT id FROM job_schedules")).fetchall()
-        stored = await PostgresAlerts(self.database).load([row[0] for row in rows])
-        service = IndicatorService()
-        bars = {series: all_.closed_at(self.clock.at, TIMEFRAME) for series, all_ in self.timeline.bars().items()}
-        sessions = {series: service.session(closed) for series, closed in bars.items()}
-        known = {}
-        for one in stored:
-            alert = parse_alert(one.config)
-            loaded = LoadedAlert(one, alert, one.state or AlertState(alert.rule_hash), one.created_at)
-            evaluation = evaluate_new_bars(
-                alert,
-                loaded.state,
-                bars[alert.series],
-                sessions[alert.series],
-                history_until=one.created_at,
-                now=self.clock.at,
-            )
-            known[one.schedule_id] = loaded, evaluation
-        return known
+        store = PostgresAlerts(self.database)
+        data = WatchedData(PostgresBarStore(self.database), StageWatch())
+        async with run_queue(self.database) as runs:
+            evaluator = AlertEvaluator(store, runs, data, self.clock, patience=PATIENCE)
+            return await evaluator.outcomes(BatchWork(_batch_of([row[0] for row in rows])))
+
+
+def _batch_of(schedule_ids: Sequence[int]) -> ClaimedBatch:
+    """Return runs of the alerts that nobody holds; they serve to compute outcomes."""
+    runs = [
+        ClaimedRun(
+            RunKey("alert", datetime.now(UTC), number), RunId(UUID(int=number)), "alert", number, 1, 1, 1, {}
+        )
+        for number in schedule_ids
+    ]
+    return ClaimedBatch(WorkerId(""), "alert", tuple(runs))
 
 
 class PrecomputedHandler:
@@ -282,27 +175,24 @@ class PrecomputedHandler:
 
     job_type: str = JobType.ALERT
 
-    def __init__(self, store: PostgresAlerts, known: Mapping[int, tuple[LoadedAlert, Evaluation]]) -> None:
+    def __init__(self, store: PostgresAlerts, known: Outcomes) -> None:
         self._store = store
         self._known = known
+        self._rows = {number: row for row, number in enumerate(known.ids.tolist())}
 
     async def handle(self, batch: ClaimedBatch) -> None:
         """Commit the outcomes of a batch in one transaction."""
-        outcomes = [self._outcome(run) for run in batch.runs]
+        runs = sorted(batch.runs, key=lambda run: run.job_id or 0)
+        outcomes = self._known.take([self._rows[run.job_id or 0] for run in runs], [(run,) for run in runs])
         async with self._store.commit() as commit:
             held = await commit.held(batch.worker_id, batch.runs)
-            ours = [mine for o in outcomes if (mine := o.of_runs(held)).runs]
-            unchanged = await commit.unchanged([o.loaded for o in ours])
-            valid = [o for o in ours if o.schedule_id in unchanged]
+            ours = outcomes.of_runs(held)
+            rows = await commit.unchanged(ours)
+            valid = ours if len(rows) == len(ours) else ours.take(rows)
             await commit.states(valid)
             await commit.triggers(valid)
-            await commit.outbox([message for o in valid for message in o.messages()])
-            await commit.runs([completion for o in valid for completion in o.completions()])
-
-    def _outcome(self, run: ClaimedRun) -> Outcome:
-        if run.job_id is None:
-            raise BenchmarkError("a run without an alert")
-        return Outcome(*self._known[run.job_id], (run,))
+            await commit.outbox(valid.messages())
+            await commit.runs(valid.completions())
 
 
 async def _desks(
@@ -329,22 +219,24 @@ async def _end_to_end(bench: Bench, evaluating: Desk, committing: Desk, batch_si
     }
     for contender in contenders.values():  # once before it counts: caches of rules and statements fill
         await contender()
-    rounds = await bench.rounds(contenders)
+    rounds = await bench.rounds(contenders, count=3)
     _require_same_triggers(rounds)
-    rate = "alerts_per_second"
     bench.report(
         name,
         "alerts/s",
         rounds,
-        Source("evaluator", rate),
-        baseline=Source("commit", rate),
+        Source("evaluator", RATE),
+        baseline=Source("commit", RATE),
         goal=ratio_at_least(0.5),
     )
+    if evaluating.alerts >= FULL_SIZE:
+        bench.report(f"{name}_all", "s", rounds, Source("evaluator", "seconds"), goal=value_at_most(4))
     for part in ("p50", "p95", "p99") if evaluating.alerts >= 4 * batch_size else ():
         source, baseline = Source("evaluator", part), Source("commit", part)
         bench.report(f"{name}_batch_{part}", "ms", rounds, source, baseline=baseline)
-    goal = value_at_most(0.2) if batch_size >= LARGE_BATCH else None
-    bench.report(f"{name}_own_share", "of wall time", rounds, Source("evaluator", "own_share"), goal=goal)
+    bench.report(
+        f"{name}_own_share", "of wall time", rounds, Source("evaluator", "own_share"), goal=value_at_most(0.2)
+    )
     for stage in STAGES:
         bench.report(f"{name}_{stage}", "us/alert", rounds, Source("evaluator", f"{stage}_us"))
     bench.report(f"{name}_talib_calls", "calls", rounds, Source("evaluator", "calculations"))

@@ -14,7 +14,11 @@ Adapters convert foreign exceptions into these with ``raise … from exc``; noth
     └── InvariantViolation   our books are wrong: stop and page the operator
 """
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from math import isfinite
 from typing import Final
 
@@ -43,13 +47,53 @@ class ConfigurationError(AtfError):
 class InvalidInput(AtfError):
     """A value given by a user is not acceptable; ``field`` is its path, empty for the whole.
 
-    The text reads ``field: what was found and what is allowed``.
+    The text reads ``field: what was found and what is allowed``, and goes on with ``others`` that were found
+    together with it.
     """
 
-    def __init__(self, message: str, *, field: str = "") -> None:
+    def __init__(self, message: str, *, field: str = "", others: Sequence[InvalidInput] = ()) -> None:
         self.field = field
         self.reason = message
-        super().__init__(f"{field}: {message}" if field else message)
+        self.others = tuple(others)
+        own = f"{field}: {message}" if field else message
+        super().__init__("; ".join([own, *map(str, self.others)]))
+
+    @property
+    def problems(self) -> tuple[InvalidInput, ...]:
+        """All that was found, each by itself."""
+        return (type(self)(self.reason, field=self.field), *self.others)
+
+
+class Problems(AbstractContextManager[None]):
+    """Refusals on the way: each is collected, so that a user sees all of them at once.
+
+    Used as a context manager, time and again: after a refusal the work goes on behind the block.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[InvalidInput] = []
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, exc: BaseException | None, __: object) -> bool:
+        if not isinstance(exc, InvalidInput):
+            return False
+        self._found += exc.problems
+        return True
+
+    def add(self, problem: InvalidInput) -> None:
+        """Remember a refusal."""
+        self._found += problem.problems
+
+    def raise_any(self, refusal: type[InvalidInput] = InvalidInput) -> None:
+        """Raise what was collected, one problem a field, if there is anything."""
+        if not self._found:
+            return
+        by_field = dict.fromkeys(found.field for found in self._found)
+        told = [next(one for one in self._found if one.field == field) for field in by_field]
+        first, *others = (refusal(one.reason, field=one.field) for one in told)
+        raise refusal(first.reason, field=first.field, others=others)
 
 
 class InvalidCron(InvalidInput):

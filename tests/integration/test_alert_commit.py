@@ -15,7 +15,7 @@ from tests.integration.claiming import take
 from atf.adapters.providers.replay import ReplayBarProvider
 from atf.alerts.alerts_service import AlertRecord, AlertsService, NewAlert
 from atf.alerts.evaluator import AlertEvaluator, AlertStore
-from atf.alerts.outcome import StoredAlert
+from atf.alerts.outcome import StoredAlert, StoredStates
 from atf.errors import DatabaseUnavailable, InvalidInput, NotFound
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import ClaimedBatch, Completion, JobType, WorkerId
@@ -74,8 +74,8 @@ class Desk:
                                            effective_from, group_id)
                 SELECT user_id, name, job_type, target, task_params, cron, created_at, effective_from, group_id
                 FROM job_schedules, generate_series(2, :count) WHERE id = :id RETURNING id)
-            INSERT INTO alert_states (schedule_id, gate, status, data_status, rule_hash, version)
-            SELECT made.id, gate, status, data_status, rule_hash, version
+            INSERT INTO alert_states (schedule_id, gate, status, data_status, rule_hash, history_until, version)
+            SELECT made.id, gate, status, data_status, rule_hash, history_until, version
             FROM alert_states, made WHERE schedule_id = :id
             """,
             id=alert.id,
@@ -136,8 +136,11 @@ class WrappedAlerts:
     def __init__(self, database: Database) -> None:
         self._inner = PostgresAlerts(database)
 
-    async def load(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
-        return await self._inner.load(schedule_ids)
+    async def states(self, schedule_ids: Sequence[int]) -> StoredStates:
+        return await self._inner.states(schedule_ids)
+
+    async def configurations(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
+        return await self._inner.configurations(schedule_ids)
 
     @asynccontextmanager
     async def commit(self) -> AsyncIterator[PostgresAlertCommit]:
@@ -152,8 +155,8 @@ class Renamed(WrappedAlerts):
         super().__init__(database)
         self._schedule_id = schedule_id
 
-    async def load(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
-        loaded = await super().load(schedule_ids)
+    async def configurations(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
+        loaded = await super().configurations(schedule_ids)
         return [
             replace(one, name="nul \0 byte") if one.schedule_id == self._schedule_id else one for one in loaded
         ]
@@ -166,8 +169,8 @@ class Together(WrappedAlerts):
         super().__init__(database)
         self._barrier = barrier
 
-    async def load(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
-        loaded = await super().load(schedule_ids)
+    async def states(self, schedule_ids: Sequence[int]) -> StoredStates:
+        loaded = await super().states(schedule_ids)
         await self._barrier.wait()
         return loaded
 
@@ -198,7 +201,9 @@ async def test_the_states_json_has_all_that_an_alert_remembers(desk: Desk) -> No
     added = await desk.add()
     assert added.state_json is not None
     assert {
-        name: value for name, value in added.state_json.items() if name not in ("rule_hash", "updated_at")
+        name: value
+        for name, value in added.state_json.items()
+        if name not in ("rule_hash", "updated_at", "history_until")
     } == {
         "gate": "open",
         "count": 0,
@@ -209,6 +214,7 @@ async def test_the_states_json_has_all_that_an_alert_remembers(desk: Desk) -> No
         "sides": {},
         "status": "ARMED",
         "data_status": "ok",
+        "muted_until": None,
         "version": 0,
     }
     await desk.day_ends(2)

@@ -39,10 +39,11 @@ GOALS = {
     },
     "retention": {"drop_history": "value <= 1"},
     "alerts": {
-        "parse": "value >= 25000",
-        "end_to_end": "ratio >= 0.5",
+        "arithmetic_of_ten_times_as_many": "value <= 10.5",
         "end_to_end_batch_2000": "ratio >= 0.5",
         "end_to_end_batch_2000_own_share": "value <= 0.2",
+        "end_to_end_batch_5000": "ratio >= 0.5",
+        "end_to_end_batch_5000_own_share": "value <= 0.2",
     },
     "data": {
         "import": "ratio >= 0.5",

@@ -5,22 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from string import Formatter
 from typing import Any, Final, NewType
 
+from atf.alerts.legacy import upgraded
 from atf.alerts.rearm import Limits, Rearm, RearmType
 from atf.alerts.schema_validator import AlertSchemaValidator
-from atf.errors import InvalidAlertRule, InvalidInput, shown
+from atf.alerts.state import AlertState, Gate
+from atf.alerts.watched import Watched, bars_behind
+from atf.errors import InvalidAlertRule, InvalidInput, Problems, shown
 from atf.market.bars import Series, Timeframe
 from atf.rules.grammar import parse_rule
-from atf.rules.rule import Rule
+from atf.rules.operands import Operand
+from atf.rules.rule import Rule, leaves, measured_operands
+from atf.rules.shape import Shape, shape_of
 
 RuleHash = NewType("RuleHash", str)
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_WITH_DOUBLES: Final = json.JSONDecoder(parse_int=float)
+
 DEFAULT_REARM: Final = {"type": "edge"}
 DEFAULT_CHANNELS: Final = ("inbox",)
+DEFAULT_SEVERITY: Final = "normal"
 DEFAULT_TEMPLATE: Final = "{ticker} {timeframe}: {value} (level {threshold}) at {time}"
 PLACEHOLDERS: Final = (
     "ticker",
@@ -38,70 +49,210 @@ PLACEHOLDERS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
-    """A checked configuration, ready to be evaluated."""
+class Notify:
+    """Who is told of a trigger, and how."""
 
-    series: Series
+    channels: tuple[str, ...] = DEFAULT_CHANNELS
+    message_template: str = DEFAULT_TEMPLATE
+    severity: str = DEFAULT_SEVERITY
+    tells_rearming: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A checked configuration, ready to be evaluated; ``shape`` and ``operands`` are its rule taken apart.
+
+    ``events`` are the leaves whose sides are remembered; ``bars_behind`` is how many bars, its own included, a
+    reading depends on at most; ``needs_history`` tells whether bars from before the alert was made decide
+    something. ``cohort_key`` is equal for alerts that are judged together: shapes are shared, so their identity
+    tells them apart.
+    """
+
+    watched: Watched
     rule: Rule
+    shape: Shape
+    operands: tuple[Operand, ...]
     rearm: Rearm
     limits: Limits
-    channels: tuple[str, ...]
-    message_template: str
+    is_live: bool
+    notify: Notify
     rule_hash: RuleHash
+    events: tuple[int, ...] = field(init=False, compare=False)
+    bars_behind: int = field(init=False, compare=False)
+    bar_nanoseconds: int = field(init=False, compare=False)
+    needs_history: bool = field(init=False, compare=False)
+    cohort_key: tuple[int, RearmType] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Asked for each alert on each bar: what never changes is worked out once.
+        events = events_of(self.shape)
+        behind = max(map(bars_behind, measured_operands(self.rule)), default=1)
+        nanoseconds = self.series.timeframe.length // timedelta(microseconds=1) * 1000
+        for name, value in (
+            ("events", events),
+            ("bars_behind", behind),
+            ("bar_nanoseconds", nanoseconds),
+            ("needs_history", bool(events) or self.rearm.type.starts_closed),
+            ("cohort_key", (id(self.shape), self.rearm.type)),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def series(self) -> Series:
+        """The bars that the rule reads."""
+        return self.watched.series
+
+
+def fresh_state(alert: Alert, history_until: datetime) -> AlertState:
+    """Return the state of an alert that has evaluated nothing yet."""
+    gate = Gate.CLOSED if alert.rearm.type.starts_closed else Gate.OPEN
+    return AlertState(alert.rule_hash, history_until, gate)
+
+
+def renewed_state(alert: Alert, old: AlertState) -> AlertState:
+    """Return the fresh state of an alert whose rule was edited: bars that were evaluated are history."""
+    return replace(fresh_state(alert, evaluated_until(alert, old)), version=old.version)
+
+
+def evaluated_until(alert: Alert, old: AlertState) -> datetime:
+    """Return when the newest bar closed that the alert has evaluated or taken as history."""
+    if old.last_bar is None:
+        return old.history_until
+    return max(old.history_until, old.last_bar + alert.series.timeframe.length)
 
 
 def parse_alert(config: object) -> Alert:
-    """Return the alert of a configuration as alert_semantics describes it.
+    """Return the alert of a configuration as alert_semantics describes it, legacy ones included.
 
-    Errors: InvalidAlertRule whose field is the JSON path of what is wrong.
+    Errors: InvalidAlertRule with all that is wrong; the field of each is its JSON path.
     """
-    document = AlertSchemaValidator().validate(config)
+    problems = Problems()
+    document = config
+    with problems:
+        document = AlertSchemaValidator().validate(upgraded(config))
+    if isinstance(document, Mapping):
+        _check_what_schemas_cannot(upgraded(document), problems)
+    problems.raise_any(InvalidAlertRule)
+    return compile_alert(document)
+
+
+def require_supported(alert: Alert) -> None:
+    """Refuse to watch for what this version only understands: it must not be evaluated as something else.
+
+    Errors: InvalidAlertRule.
+    """
+    if alert.is_live:
+        sentence = "forming bars are not looked at yet; leave it out, or say bar_close"
+        raise InvalidAlertRule(sentence, field="options.evaluate_on")
+    if alert.watched.calendar is not None:
+        sentence = "bars end by the clock, sessions of an exchange are not followed yet; leave it out"
+        raise InvalidAlertRule(sentence, field="calendar")
+
+
+def compile_alert(config: object) -> Alert:
+    """Return the alert of a stored configuration, which was checked when it was stored.
+
+    Errors: InvalidAlertRule for one that was changed by hand in the database.
+    """
+    document = upgraded(config)
     try:
-        rule = parse_rule(document["rule"])
+        return _compiled(document)
     except InvalidInput as exc:
-        raise InvalidAlertRule(exc.reason, field=exc.field) from exc
-    notify = document.get("notify", {})
+        raise InvalidAlertRule(exc.reason, field=exc.field, others=exc.others) from exc
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise InvalidAlertRule(f"was stored unchecked: {type(exc).__name__} {exc}") from exc
+
+
+def _compiled(document: Mapping[str, Any]) -> Alert:
+    rule = parse_rule(document["rule"])
+    shape, operands = shape_of(rule)
+    options = document.get("options", {})
+    series = Series(document["ticker"], Timeframe(document["timeframe"]))
     return Alert(
-        series=Series(document["ticker"], Timeframe(document["timeframe"])),
+        watched=Watched(series, document.get("calendar")),
         rule=rule,
+        shape=_shared(shape),
+        operands=operands,
         rearm=_rearm(document.get("rearm", DEFAULT_REARM)),
-        limits=_limits(document.get("options", {})),
-        channels=tuple(notify.get("channels", DEFAULT_CHANNELS)),
-        message_template=_template(notify.get("message_template", DEFAULT_TEMPLATE)),
+        limits=_limits(options),
+        is_live=options.get("evaluate_on", "bar_close") == "live",
+        notify=_notify(document.get("notify", {})),
         rule_hash=rule_hash(document),
     )
+
+
+def _check_what_schemas_cannot(document: Mapping[str, Any], problems: Problems) -> None:
+    """Look at the rule, and at values whose meaning depends on others."""
+    if isinstance(document.get("rule"), Mapping):
+        with problems:
+            parse_rule(document["rule"])
+    for part, check in (("rearm", _check_rearm), ("options", _limits), ("notify", _check_notify)):
+        found = document.get(part)
+        if isinstance(found, Mapping):
+            with problems, suppress(KeyError, TypeError, ValueError, OverflowError):
+                check(found)  # what is of a wrong type was told already
+
+
+@lru_cache(maxsize=65_536)
+def _shared(shape: Shape) -> Shape:
+    return shape
+
+
+@lru_cache(maxsize=65_536)
+def events_of(shape: Shape) -> tuple[int, ...]:
+    """Return the numbers of the event leaves of a shape."""
+    return tuple(leaf.number for leaf in leaves(shape) if leaf.operator.is_event)
 
 
 def rule_hash(config: Mapping[str, Any]) -> RuleHash:
     """Return SHA-256 over the canonical JSON of what decides when the alert fires.
 
-    Ticker, timeframe, rule and rearm count, with the default rearm filled in; keys are sorted and numbers
-    are doubles, so that 70 and 70.0 are the same rule. Notification and options do not count.
+    Ticker, timeframe, rule and rearm count, and the calendar if there is one. The default rearm is filled in,
+    keys are sorted and numbers are doubles, so that 70 and 70.0 are the same rule. Notification and options do
+    not count.
     """
     deciding = {name: config[name] for name in ("ticker", "timeframe", "rule")}
     deciding["rearm"] = config.get("rearm", DEFAULT_REARM)
-    text = json.dumps(_doubles(deciding), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return RuleHash(hashlib.sha256(text.encode()).hexdigest())
-
-
-def _doubles(node: Any) -> Any:
-    if isinstance(node, bool) or not isinstance(node, int | list | Mapping):
-        return node
-    if isinstance(node, int):
-        return float(node)
-    if isinstance(node, list):
-        return [_doubles(part) for part in node]
-    return {name: _doubles(part) for name, part in node.items()}
+    if "calendar" in config:
+        deciding["calendar"] = config["calendar"]
+    # Through the parser, as that makes doubles of all integers many times faster than walking the tree does.
+    doubles = _WITH_DOUBLES.decode(_CANONICAL.encode(deciding))
+    return RuleHash(hashlib.sha256(_CANONICAL.encode(doubles).encode()).hexdigest())
 
 
 def _rearm(fields: Mapping[str, Any]) -> Rearm:
-    kind = RearmType(fields["type"])
-    cooldown = timedelta(seconds=fields.get("cooldown", 0))
-    if kind is RearmType.COOLDOWN and not cooldown:
-        raise InvalidAlertRule("type 'cooldown' needs seconds greater than 0", field="rearm.cooldown")
-    if kind is RearmType.PERSISTENCE and "bars" not in fields:
-        raise InvalidAlertRule("type 'persistence' needs a number of bars", field="rearm.bars")
-    return Rearm(kind, int(fields.get("bars", 1)), cooldown)
+    return Rearm(
+        RearmType(fields["type"]),
+        int(fields.get("bars", 1)),
+        timedelta(seconds=fields.get("cooldown", 0)),
+        float(fields.get("threshold", 0.0)),
+        fields.get("unit", "relative") == "absolute",
+    )
+
+
+def _check_rearm(fields: Mapping[str, Any]) -> None:
+    kind, threshold = fields["type"], fields.get("threshold")
+    problems = Problems()
+    if kind == RearmType.COOLDOWN and not fields.get("cooldown"):
+        problems.add(InvalidAlertRule("type 'cooldown' needs seconds greater than 0", field="rearm.cooldown"))
+    if kind == RearmType.PERSISTENCE and "bars" not in fields:
+        problems.add(InvalidAlertRule("type 'persistence' needs a number of bars", field="rearm.bars"))
+    if kind == RearmType.HYSTERESIS and threshold is None:
+        problems.add(
+            InvalidAlertRule("type 'hysteresis' needs a fraction, such as 0.02 for 2 %", field="rearm.threshold")
+        )
+    for name in ("threshold", "unit"):
+        if name in fields and kind != RearmType.HYSTERESIS and kind in list(RearmType):
+            problems.add(InvalidAlertRule(f"only type 'hysteresis' has a {name}", field=f"rearm.{name}"))
+    if threshold is not None and fields.get("unit") != "absolute" and threshold >= 1:
+        problems.add(
+            InvalidAlertRule(
+                f"is a fraction of the level and must be below 1, got {shown(threshold)}: 0.02 means 2 %; "
+                'or add "unit": "absolute"',
+                field="rearm.threshold",
+            )
+        )
+    problems.raise_any()
 
 
 def _limits(fields: Mapping[str, Any]) -> Limits:
@@ -122,7 +273,26 @@ def _instant(text: str) -> datetime:
     )
 
 
-def _template(template: str) -> str:
+def _notify(fields: Mapping[str, Any]) -> Notify:
+    return Notify(
+        tuple(fields.get("channels", DEFAULT_CHANNELS)),
+        str(fields.get("message_template", DEFAULT_TEMPLATE)),
+        str(fields.get("severity", DEFAULT_SEVERITY)),
+        "rearmed" in fields.get("on", ()),
+    )
+
+
+def _check_notify(fields: Mapping[str, Any]) -> None:
+    template = fields.get("message_template")
+    if isinstance(template, str):
+        check_template(template)
+
+
+def check_template(template: str) -> None:
+    """Refuse a message template that names what there is not, or has a format.
+
+    Errors: InvalidAlertRule.
+    """
     where = "notify.message_template"
     try:
         parts = [part for part in Formatter().parse(template) if part[1] is not None]
@@ -134,4 +304,3 @@ def _template(template: str) -> str:
             raise InvalidAlertRule(f"unknown placeholder '{{{name}}}'; allowed: {allowed}", field=where)
         if spec or conversion:  # a width of a billion would be a billion characters
             raise InvalidAlertRule(f"'{{{name}}}' takes no format", field=where)
-    return template

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Final
 
-from atf.alerts.outcome import Outcome
-from atf.alerts.rearm import AlertState
+from atf.alerts.outcome import Outcomes
+from atf.alerts.state import AlertState
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_LINES: Final = 20
 """A batch of more alerts gets one line: at a hundred thousand a minute nobody could read theirs."""
 
 
-def log_committed(outcomes: Sequence[Outcome], seconds: float) -> None:
+def log_committed(outcomes: Outcomes, seconds: float) -> None:
     """Log each trigger, and each alert or, in a big batch, their number."""
-    for outcome in outcomes:
-        _log_triggers(outcome, seconds)
+    _log_triggers(outcomes, seconds)
     if len(outcomes) > _MOST_LINES:
         _LOGGER.info("%d alert jobs executed successfully in %.1fs", len(outcomes), seconds)
     level = logging.DEBUG if len(outcomes) > _MOST_LINES else logging.INFO
-    for outcome in outcomes if _LOGGER.isEnabledFor(level) else ():
-        ids = {"job_id": outcome.schedule_id, "run_id": str(outcome.newest_run.run_id)}
-        _LOGGER.log(level, "Job alert_%d executed successfully in %.1fs", outcome.schedule_id, seconds, extra=ids)
-        _LOGGER.debug("Alert state updated: %s", _shown(outcome.evaluation.state), extra=ids)
+    if not _LOGGER.isEnabledFor(level):
+        return
+    for row, loaded in enumerate(outcomes.loaded):
+        number = loaded.stored.schedule_id
+        ids = {"job_id": number, "run_id": str(outcomes.newest_run(row).run_id)}
+        _LOGGER.log(level, "Job alert_%d executed successfully in %.1fs", number, seconds, extra=ids)
+        state = outcomes.evaluated.states.state(row, AlertState(loaded.alert.rule_hash), {})
+        _LOGGER.debug("Alert state updated: %s", _shown(state), extra=ids)
 
 
-def _log_triggers(outcome: Outcome, seconds: float) -> None:
-    stored, alert = outcome.loaded.stored, outcome.loaded.alert
-    for trigger in outcome.evaluation.triggers:
+def _log_triggers(outcomes: Outcomes, seconds: float) -> None:
+    for row, trigger in outcomes.triggers():
+        stored, alert = outcomes.loaded[row].stored, outcomes.loaded[row].alert
         _LOGGER.info(
             "Alert triggered",
             extra={
                 "job_id": stored.schedule_id,
                 "user_id": stored.user_id,
-                "run_id": str(outcome.newest_run.run_id),
+                "run_id": str(outcomes.newest_run(row).run_id),
                 "ticker": alert.series.symbol,
                 "timeframe": str(alert.series.timeframe),
                 "bar_time": trigger.bar_time.isoformat(),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from atf.alerts.alert import parse_alert
+from atf.alerts.alert import compile_alert, fresh_state, parse_alert, require_supported
+from atf.alerts.state import AlertState
 from atf.errors import InvalidAlertRule, NotFound
 from atf.jobs.run import JobType
 from atf.jobs.schedules_service import SchedulesService
@@ -15,7 +16,9 @@ from atf.market.bars import Timeframe
 from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
 from atf.schedules.cron_parser import CronParser
-from atf.schedules.schedule import Schedule, ScheduleCreate
+from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleUpdate
+
+_FOR_GOOD: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 # Right after a bar of each timeframe has closed; daily and weekly bars close at midnight UTC.
 DEFAULT_CRON: Final[Mapping[Timeframe, str]] = {
@@ -66,13 +69,15 @@ class TriggerRecord:
     readings: Mapping[str, float | None]
     is_late: bool
     decided_at: datetime
+    is_muted: bool = False
+    acknowledged_at: datetime | None = None
 
 
 class AlertsRepository(Protocol):
     """Alerts in the database."""
 
     async def add(
-        self, user_id: int, schedule: ScheduleCreate, *, rule_hash: str, now: datetime, next_fire_at: datetime
+        self, user_id: int, schedule: ScheduleCreate, *, state: AlertState, now: datetime, next_fire_at: datetime
     ) -> Schedule:
         """Store an alert's schedule together with its first state."""
         ...
@@ -87,6 +92,18 @@ class AlertsRepository(Protocol):
 
     async def list_triggers(self, schedule_id: int, limit: int) -> Sequence[TriggerRecord]:
         """Return an alert's triggers, newest first."""
+        ...
+
+    async def mute(self, schedule_id: int, until: datetime | None) -> None:
+        """Tell nobody of an alert's triggers until then; None ends that."""
+        ...
+
+    async def begin_anew(self, schedule_id: int, state: AlertState) -> None:
+        """Replace an alert's state by a fresh one."""
+        ...
+
+    async def acknowledge(self, schedule_id: int) -> int:
+        """Note that somebody has seen an alert's triggers; return how many were new."""
         ...
 
 
@@ -107,6 +124,7 @@ class AlertsService:
         Errors: InvalidInput that names the field; nothing is stored then.
         """
         alert = parse_alert(new.config)
+        require_supported(alert)
         series = alert.series
         await self._data.require_known(series.symbol, series.timeframe, field="ticker")
         wanted = ScheduleCreate(
@@ -122,7 +140,7 @@ class AlertsService:
         now = await self._clock.now()
         upcoming = CronParser.calculate_next_run(schedule.cron, schedule.timezone, after=now)
         stored = await self._repository.add(
-            user_id, schedule, rule_hash=alert.rule_hash, now=now, next_fire_at=upcoming
+            user_id, schedule, state=fresh_state(alert, now), now=now, next_fire_at=upcoming
         )
         return await self.get(user_id, stored.id)
 
@@ -153,6 +171,47 @@ class AlertsService:
         await self.get(user_id, alert_id)
         await self._jobs.resume_schedule(user_id, alert_id)
         return await self.get(user_id, alert_id)
+
+    async def edit(self, user_id: int, alert_id: int, config: object) -> AlertRecord:
+        """Replace an alert's configuration; with another rule its state begins anew.
+
+        Bars that were evaluated stay history. Runs that wait already evaluate the new configuration.
+
+        Errors: InvalidInput that names the field; NotFound; Conflict if somebody else changed it first; nothing
+                is changed then.
+        """
+        alert = parse_alert(config)
+        require_supported(alert)
+        await self.get(user_id, alert_id)
+        series = alert.series
+        await self._data.require_known(series.symbol, series.timeframe, field="ticker")
+        update = ScheduleUpdate(target=series.symbol, task_params=_document(config))
+        await self._jobs.update_schedule(user_id, alert_id, update)
+        return await self.get(user_id, alert_id)
+
+    async def mute(self, user_id: int, alert_id: int, until: datetime | None = None) -> AlertRecord:
+        """Record an alert's triggers and tell nobody of them, also not afterwards, until then or for good."""
+        await self.get(user_id, alert_id)
+        await self._repository.mute(alert_id, until or _FOR_GOOD)
+        return await self.get(user_id, alert_id)
+
+    async def unmute(self, user_id: int, alert_id: int) -> AlertRecord:
+        """Tell of an alert's triggers again; harmless when it is not muted."""
+        await self.get(user_id, alert_id)
+        await self._repository.mute(alert_id, None)
+        return await self.get(user_id, alert_id)
+
+    async def reset(self, user_id: int, alert_id: int) -> AlertRecord:
+        """Let an alert begin anew, also one that is completed or expired; what has closed by now is history."""
+        record = await self.get(user_id, alert_id)
+        alert = compile_alert(record.task_params)
+        await self._repository.begin_anew(alert_id, fresh_state(alert, await self._clock.now()))
+        return await self.get(user_id, alert_id)
+
+    async def acknowledge(self, user_id: int, alert_id: int) -> int:
+        """Note that the user has seen the alert's triggers; return how many were new."""
+        await self.get(user_id, alert_id)
+        return await self._repository.acknowledge(alert_id)
 
     async def delete(self, user_id: int, alert_id: int) -> None:
         """Delete an alert; what it triggered stays on record."""

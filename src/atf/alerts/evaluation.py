@@ -1,130 +1,403 @@
-"""One alert over its new bars: readings, verdicts, state steps, triggers. Pure."""
+"""Many alerts over their new bars: readings, truth, state steps, triggers. Pure.
+
+Live evaluation, catch-up, preview and replay all come through here. Alerts of one cohort are judged together,
+those that have equally many new bars at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final, Protocol, Self
 
 import numpy as np
 
 from atf.alerts.alert import Alert
-from atf.alerts.rearm import AlertState, JudgedBar, advance, expire
-from atf.indicators.indicator_service import IndicatorSession
-from atf.indicators.registry import window_of
-from atf.market.bars import Bars, FloatArray
-from atf.rules.operands import ColumnOperand, IndicatorOperand, Measured
-from atf.rules.rule import evaluate, leaves, measured_operands, value_of
+from atf.alerts.machine import BarColumn, RearmColumns, advance, expire
+from atf.alerts.readings import WatchedBars, newest, read
+from atf.alerts.roster import Cohort, Levels, Roster, SlotColumn
+from atf.alerts.state import FIRST_FINAL, NEVER, IntArray, StateColumns
+from atf.alerts.trigger import Trigger, trigger_of
+from atf.alerts.watched import Watched
+from atf.market.bars import FloatArray, to_instant, to_nanoseconds
+from atf.rules.bands import Width, closed_truth, relaxed_truth
+from atf.rules.truth import BoolArray, Judged, TruthArray, judge
+
+HISTORY_BARS: Final = 500
+"""So many bars before its making tell an alert the side that a value was on: prices seldom stand still."""
+
+_MOST_CELLS: Final = 4_000_000
+"""Alerts times bars that are judged at a time: some 30 MB an operand."""
+
+Sides = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """A decision to tell somebody: the bar, what was read on it, and how manieth it is."""
+class Recorder(Protocol):
+    """Looks on while a cohort is judged; what it is shown must be copied to be kept."""
 
-    bar_time: datetime
-    number: int
-    bar: Mapping[str, float]
-    readings: Mapping[str, float]
-    value: float
-    threshold: float
-    is_late: bool
+    def judged(self, values: Sequence[FloatArray], judged: Judged, band: TruthArray, is_new: BoolArray) -> None:
+        """All bars were judged; they are stepped through next."""
+        ...
 
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What the new bars made of an alert."""
-
-    state: AlertState
-    triggers: tuple[Trigger, ...]
-    bars_evaluated: int
+    def stepped(self, index: int, columns: StateColumns, fires: BoolArray) -> None:
+        """The bar at ``index`` was stepped through."""
+        ...
 
 
-def bars_needed(alert: Alert, state: AlertState, history_until: datetime, now: datetime) -> int:
-    """Return how many bars up to ``now`` an evaluation reads.
+@dataclass(slots=True)
+class Evaluated:
+    """What new bars made of the alerts of a roster.
 
-    That is every bar that may be new, and before the first of them the window of the longest operand.
+    ``states`` are the changed columns and ``sides`` those that changed, by row; ``bars`` counts evaluated bars.
+    ``rearmed`` are the bars on which alerts that tell so became ready again after a trigger. ``failed`` holds
+    what went wrong with single alerts, whose states are unchanged.
     """
-    length = alert.series.timeframe.length
-    known_until = history_until if state.last_bar is None else max(history_until, state.last_bar + length)
-    new_bars = max(1, -((known_until - now) // length) + 1)
-    return new_bars + max((_window(operand) for operand in measured_operands(alert.rule)), default=1)
+
+    states: StateColumns
+    bars: IntArray
+    sides: dict[int, Sides] = field(default_factory=dict)
+    triggers: dict[int, list[Trigger]] = field(default_factory=dict)
+    rearmed: dict[int, list[datetime]] = field(default_factory=dict)
+    failed: dict[int, Exception] = field(default_factory=dict)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Evaluated]) -> Self:
+        """Return what became of alerts that were judged apart, one after the other."""
+        whole = cls(StateColumns.joined([part.states for part in parts]), np.zeros(0, dtype=np.int64))
+        for part in parts:
+            first = len(whole.bars)
+            whole.bars = np.concatenate([whole.bars, part.bars])
+            whole.sides |= {first + row: sides for row, sides in part.sides.items()}
+            whole.triggers |= {first + row: found for row, found in part.triggers.items()}
+            whole.rearmed |= {first + row: times for row, times in part.rearmed.items()}
+            whole.failed |= {first + row: error for row, error in part.failed.items()}
+        return whole
+
+    def take(self, rows: IntArray) -> Evaluated:
+        """Return what became of some of the alerts, numbered anew."""
+        places = {int(row): place for place, row in enumerate(rows)}
+        return Evaluated(
+            self.states.take(rows),
+            self.bars[rows],
+            sides={places[row]: sides for row, sides in self.sides.items() if row in places},
+            triggers={places[row]: found for row, found in self.triggers.items() if row in places},
+            rearmed={places[row]: times for row, times in self.rearmed.items() if row in places},
+            failed={places[row]: error for row, error in self.failed.items() if row in places},
+        )
 
 
-def evaluate_new_bars(
-    alert: Alert,
-    state: AlertState,
-    bars: Bars,
-    indicators: IndicatorSession,
-    *,
-    history_until: datetime,
+def bars_needed(alerts: Sequence[Alert], states: StateColumns, now: datetime) -> IntArray:
+    """Return how many bars up to ``now`` an evaluation of each alert reads.
+
+    That is every bar that may be new, and before the first of them what the longest operand reads.
+
+    Shape: (n,), as the states.
+    """
+    length = np.array([alert.bar_nanoseconds for alert in alerts], dtype=np.int64)
+    history = np.array([HISTORY_BARS if alert.needs_history else 0 for alert in alerts], dtype=np.int64)
+    behind = np.array([alert.bars_behind for alert in alerts], dtype=np.int64)
+    known_until = states.history_until - history * length
+    has_evaluated = states.last_bar != NEVER
+    evaluated_until = np.where(has_evaluated, states.last_bar + length, known_until)
+    known_until = np.maximum(known_until, evaluated_until)
+    new_bars = np.maximum(1, -((known_until - to_nanoseconds(now)) // length) + 1)
+    return new_bars + behind
+
+
+def evaluate(
+    roster: Roster,
+    states: StateColumns,
+    sides: Sequence[Sides],
+    watched: Mapping[Watched, WatchedBars],
     now: datetime,
-) -> Evaluation:
-    """Step the alert through every closed bar after ``state.last_bar``, oldest first.
+    recorder: Recorder | None = None,
+) -> Evaluated:
+    """Step each alert through every closed bar after its ``last_bar``, oldest first.
 
-    Shape: ``bars`` are closed at ``now``; they reach back as far as ``bars_needed`` asked, if they exist.
-    Time:  a bar that closed by ``history_until`` is history: it feeds indicators and never triggers.
+    Alerts whose bars are not among ``watched`` stay as they are. ``states`` are changed in place.
+
+    Shape: ``states`` and ``sides`` by the rows of the roster; the bars are closed at ``now`` and reach back as
+           far as ``bars_needed`` asked, if they exist.
     """
-    if state.status.is_final:
-        return Evaluation(state, (), 0)
-    length = alert.series.timeframe.length
-    new = 0 if state.last_bar is None else bars.first_after(state.last_bar)
-    first = max(new, bars.first_after(history_until - length))
-    if first > new:
-        state = replace(state, last_bar=bars.time_at(first - 1))
-    operands = measured_operands(alert.rule)
-    values = [_values(operand, bars, indicators, first) for operand in operands]
-    triggers: list[Trigger] = []
-    evaluated = 0
-    for i in range(first, len(bars)):
-        if state.status.is_final:
-            break
-        open_time = bars.time_at(i)
-        readings = {operand: float(column[i - first]) for operand, column in zip(operands, values, strict=True)}
-        judged = JudgedBar(open_time, open_time + length, evaluate(alert.rule, readings))
-        step = advance(state, alert.rearm, alert.limits, judged)
-        state = step.state
-        evaluated += 1
-        if step.is_triggered:
-            triggers.append(_trigger(alert, state, bars, i, readings, now))
-    return Evaluation(expire(state, alert.limits, now), tuple(triggers), evaluated)
+    result = Evaluated(states, np.zeros(len(states), dtype=np.int64))
+    ends = _Ends(roster, watched)
+    widths = _new_bars(roster, states, ends, watched)
+    table = _ReadingTable(roster, watched, ends)
+    instant = to_nanoseconds(now)
+    for cohort in roster.cohorts:
+        for part, width in _by_width(cohort, widths):
+            _Judging(roster, part, width, table, now, result, recorder).run(sides)
+        columns = states.take(cohort.rows)
+        expire(columns, cohort.rearm, instant)
+        states.put(cohort.rows, columns)
+    return result
 
 
-def _window(operand: Measured) -> int:
-    match operand:
-        case ColumnOperand(_, offset, _):
-            return offset + 1
-        case IndicatorOperand(request, offset, _):
-            return offset + window_of(request)
+def _new_bars(
+    roster: Roster, states: StateColumns, ends: _Ends, watched: Mapping[Watched, WatchedBars]
+) -> IntArray:
+    """Return how many of its newest bars each alert steps through.
+
+    An alert that looks at bars for the first time begins where its history ends, or in it if it needs history.
+    """
+    is_usual = ends.has_one_new_bar(states)
+    widths = is_usual.astype(np.int64)
+    others = np.flatnonzero(~is_usual & (states.status < FIRST_FINAL))
+    if not len(others):
+        return widths
+    needs_history = np.zeros(len(states), dtype=np.bool_)
+    for cohort in roster.cohorts:
+        needs_history[cohort.rows] = cohort.needs_history
+    numbers = roster.watched_of[others]
+    for number in np.unique(numbers).tolist():
+        found = watched.get(roster.watched[number])
+        if found is None or not len(found.bars):
+            continue
+        rows = others[numbers == number]
+        last_bar, history_until = states.last_bar[rows], states.history_until[rows]
+        known = np.searchsorted(found.bars.open_time, last_bar, side="right")
+        history = np.searchsorted(found.close_time, history_until, side="right")
+        known = np.maximum(known, np.where(needs_history[rows], history - HISTORY_BARS, history))
+        is_unknown = (last_bar == NEVER) & (known > 0)
+        states.last_bar[rows[is_unknown]] = found.bars.open_time[known[is_unknown] - 1]
+        widths[rows] = len(found.bars) - known
+    return widths
 
 
-def _values(operand: Measured, bars: Bars, indicators: IndicatorSession, first: int) -> FloatArray:
-    """The operand on the bars from ``first`` on: (len(bars) - first,), NaN where it is unknown."""
-    begin = max(0, first - operand.offset)
-    count = max(0, len(bars) - operand.offset - begin)
-    match operand:
-        case ColumnOperand(column, _, _):
-            source = bars.column(column)[begin : begin + count]
-        case IndicatorOperand(request, _, _):
-            source = indicators.values(request, begin)[:count]
-    values = np.full(len(bars) - first, np.nan)
-    with np.errstate(over="ignore"):
-        scaled = source * operand.multiplier
-    values[len(values) - count :] = np.where(np.isfinite(scaled), scaled, np.nan)
-    return values
+class _Ends:
+    """The newest bar of what each alert watches, and when the one before it opened; NEVER where there is none."""
+
+    def __init__(self, roster: Roster, watched: Mapping[Watched, WatchedBars]) -> None:
+        found = [watched.get(one) for one in roster.watched]
+        self.opens, self.closes, before = (
+            np.array([NEVER if one is None else value(one) for one in found], dtype=np.int64)[roster.watched_of]
+            for value in (_newest_open, _newest_close, _open_before)
+        )
+        self._before = before
+
+    def has_one_new_bar(self, states: StateColumns) -> BoolArray:
+        """Tell which alerts have evaluated all bars but the newest, which is no history to them."""
+        is_next: BoolArray = (states.last_bar == self._before) & (self._before != NEVER)
+        return is_next & (self.closes > states.history_until) & (states.status < FIRST_FINAL)
 
 
-def _trigger(
-    alert: Alert, state: AlertState, bars: Bars, i: int, readings: Mapping[Measured, float], now: datetime
-) -> Trigger:
-    leaf = next(leaves(alert.rule))
-    open_time = bars.time_at(i)
-    length = alert.series.timeframe.length
-    return Trigger(
-        bar_time=open_time,
-        number=state.trigger_count,
-        bar={name: float(bars.column(name)[i]) for name in ("open", "high", "low", "close", "volume")},
-        readings={str(operand): value for operand, value in readings.items()},
-        value=value_of(leaf.left, readings),
-        threshold=value_of(leaf.right, readings),
-        is_late=now - (open_time + length) > 2 * length,
-    )
+def _newest_open(watched: WatchedBars) -> int:
+    return int(watched.bars.open_time[-1]) if len(watched.bars) else NEVER
+
+
+def _newest_close(watched: WatchedBars) -> int:
+    return int(watched.close_time[-1]) if len(watched.bars) else NEVER
+
+
+def _open_before(watched: WatchedBars) -> int:
+    return int(watched.bars.open_time[-2]) if len(watched.bars) > 1 else NEVER
+
+
+def _by_width(cohort: Cohort, widths: IntArray) -> Iterator[tuple[Cohort, int]]:
+    """Yield the cohort in parts of which all alerts have about equally many new bars, a power of two at most."""
+    own = widths[cohort.rows]
+    rounded = np.where(own > 0, 2 ** np.ceil(np.log2(np.maximum(own, 1))).astype(np.int64), 0)
+    for width in np.unique(rounded).tolist():
+        if not width:
+            continue
+        places = np.flatnonzero(rounded == width)
+        most = max(1, _MOST_CELLS // width)
+        for start in range(0, len(places), most):
+            part = places[start : start + most]
+            yield cohort.part(part), int(own[part].max())
+
+
+class _ReadingTable:
+    """The readings of a roster for the newest bars, each computed when it is first asked for."""
+
+    def __init__(self, roster: Roster, watched: Mapping[Watched, WatchedBars], ends: _Ends) -> None:
+        self._roster = roster
+        self._watched = watched
+        self._ends = ends
+        self._newest = np.full(len(roster.readings), np.nan)
+        self._is_read = np.zeros(len(roster.readings), dtype=np.bool_)
+        self.failed: dict[int, Exception] = {}
+
+    def values(self, readings: IntArray, width: int) -> FloatArray:
+        """Return the readings for the newest ``width`` bars. Shape: (a,) -> (a, width)."""
+        if width == 1:
+            for number in np.unique(readings[~self._is_read[readings]]).tolist():
+                self._newest[number] = self._read(number, 1)[0]
+                self._is_read[number] = True
+            return self._newest[readings][:, None]
+        numbers, places = np.unique(readings, return_inverse=True)
+        return np.array([self._read(number, width) for number in numbers.tolist()])[places]
+
+    def times(self, rows: IntArray, width: int) -> tuple[IntArray, IntArray]:
+        """Return when the newest bars of each alert open and close. Shape: (a, width)."""
+        if width == 1:
+            return self._ends.opens[rows][:, None], self._ends.closes[rows][:, None]
+        numbers, places = np.unique(self._roster.watched_of[rows], return_inverse=True)
+        found = [self._watched[self._roster.watched[number]] for number in numbers.tolist()]
+        opens = np.array([newest(one.bars.open_time, width) for one in found])
+        closes = np.array([newest(one.close_time, width) for one in found])
+        return opens[places], closes[places]
+
+    def watched_of(self, row: int) -> WatchedBars:
+        return self._watched[self._roster.watched[self._roster.watched_of[row]]]
+
+    def _read(self, number: int, width: int) -> FloatArray:
+        watched, source, offset = self._roster.readings[number]
+        try:
+            return read(self._watched[self._roster.watched[watched]], source, offset, width)
+        except Exception as exc:  # noqa: BLE001 - an indicator's mistake costs only the alerts that read it
+            self.failed[number] = exc
+            return np.full(width, np.nan)
+
+
+class _Judging:
+    """One cohort over its newest ``width`` bars."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        cohort: Cohort,
+        width: int,
+        table: _ReadingTable,
+        now: datetime,
+        result: Evaluated,
+        recorder: Recorder | None,
+    ) -> None:
+        self._roster = roster
+        self._table = table
+        self._now = now
+        self._result = result
+        self._width = width
+        self._recorder = recorder
+        values = [self._values(slot, width) for slot in cohort.slots]
+        bad = self._failed_places(cohort)
+        if bad.any():
+            places = np.flatnonzero(~bad)
+            cohort, values = cohort.part(places), [one[places] for one in values]
+        self._cohort = cohort
+        self._values_of = values
+
+    def run(self, sides: Sequence[Sides]) -> None:
+        """Judge all bars, then step through them."""
+        cohort = self._cohort
+        if not len(cohort.rows):
+            return
+        columns = self._result.states.take(cohort.rows)
+        opens, closes = self._table.times(cohort.rows, self._width)
+        is_new = opens > columns.last_bar[:, None]
+        values = self._values_of if is_new.all() else [_only(is_new, one) for one in self._values_of]
+        before = {number: _side_column(cohort, sides, number) for number in cohort.events}
+        judged = judge(cohort.shape, values, before)
+        band = _band(cohort, values, judged)
+        if self._recorder is not None:
+            self._recorder.judged(values, judged, band, is_new)
+        self._step(columns, is_new, opens, closes, judged.truth, band)
+        self._result.states.put(cohort.rows, columns)
+        self._keep_sides(sides, before, judged, is_new & (opens == columns.last_bar[:, None]))
+
+    def _step(
+        self,
+        columns: StateColumns,
+        is_new: BoolArray,
+        opens: IntArray,
+        closes: IntArray,
+        truth: TruthArray,
+        band: TruthArray,
+    ) -> None:
+        counted = np.zeros(len(columns), dtype=np.int64)
+        for index in range(self._width):
+            column = BarColumn(
+                is_new[:, index], opens[:, index], closes[:, index], truth[:, index], band[:, index]
+            )
+            was_closed = ~columns.is_open
+            fires = advance(columns, self._cohort.rearm, column)
+            if self._cohort.tells_rearming is not None:
+                opened = was_closed & (columns.is_open | fires) & self._cohort.tells_rearming
+                self._tell_rearmed(np.flatnonzero(opened & (columns.trigger_count > fires)), column.open_time)
+            is_history = column.close_time <= columns.history_until
+            counted += column.is_there & (columns.last_bar == column.open_time) & ~is_history
+            if self._recorder is not None:
+                self._recorder.stepped(index, columns, fires)
+            if fires.any():
+                self._tell(np.flatnonzero(fires), index, columns)
+        self._result.bars[self._cohort.rows] = counted
+
+    def _values(self, slot: SlotColumn, width: int) -> FloatArray:
+        if isinstance(slot, Levels):
+            return slot.values[:, None]
+        with np.errstate(over="ignore"):
+            found = self._table.values(slot.readings, width) * slot.multipliers[:, None]
+        found[np.isinf(found)] = np.nan
+        return found
+
+    def _failed_places(self, cohort: Cohort) -> BoolArray:
+        bad = np.zeros(len(cohort.rows), dtype=np.bool_)
+        if not self._table.failed:
+            return bad
+        numbers = np.array(list(self._table.failed), dtype=np.int64)
+        for slot in cohort.slots:
+            if isinstance(slot, Levels):
+                continue
+            hit = np.isin(slot.readings, numbers)
+            for place in np.flatnonzero(hit & ~bad).tolist():
+                self._result.failed[int(cohort.rows[place])] = self._table.failed[int(slot.readings[place])]
+            bad |= hit
+        return bad
+
+    def _tell(self, places: IntArray, index: int, columns: StateColumns) -> None:
+        from_end = self._width - index
+        for place in places.tolist():
+            row = int(self._cohort.rows[place])
+            alert, watched = self._roster.alerts[row], self._table.watched_of(row)
+            values = [float(one[place, 0 if one.shape[1] == 1 else index]) for one in self._values_of]
+            trigger = trigger_of(
+                alert, watched, len(watched.bars) - from_end, values, int(columns.trigger_count[place]), self._now
+            )
+            self._result.triggers.setdefault(row, []).append(trigger)
+
+    def _tell_rearmed(self, places: IntArray, open_time: IntArray) -> None:
+        for place in places.tolist():
+            row = int(self._cohort.rows[place])
+            self._result.rearmed.setdefault(row, []).append(to_instant(int(open_time[place])))
+
+    def _keep_sides(
+        self, sides: Sequence[Sides], before: Mapping[int, TruthArray], judged: Judged, is_last: BoolArray
+    ) -> None:
+        """Keep the sides after the bar that was evaluated last: an alert may have ended before the newest."""
+        places, newest = np.arange(len(is_last)), is_last.argmax(axis=1)
+        has_last = is_last.any(axis=1)
+        changed: dict[int, dict[str, str]] = {}
+        for number, column in judged.sides.items():
+            last = np.where(has_last, column[places, newest], before[number])
+            for place in np.flatnonzero(last != before[number]).tolist():
+                row = int(self._cohort.rows[place])
+                changed.setdefault(row, dict(sides[row]))[str(number)] = _SIDE_NAMES[int(last[place])]
+        self._result.sides.update(changed)
+
+
+_SIDE_CODES: Final = {"above": 1, "below": -1}
+_SIDE_NAMES: Final = {code: name for name, code in _SIDE_CODES.items()}
+
+
+def _only(is_new: BoolArray, values: FloatArray) -> FloatArray:
+    """Leave out what was seen on an earlier evaluation: it must not move sides once more."""
+    return values if values.shape[1] == 1 else np.where(is_new, values, np.nan)
+
+
+def _side_column(cohort: Cohort, sides: Sequence[Sides], number: int) -> TruthArray:
+    name = str(number)
+    return np.array([_SIDE_CODES.get(sides[row].get(name, ""), 0) for row in cohort.rows.tolist()], dtype=np.int8)
+
+
+def _band(cohort: Cohort, values: Sequence[FloatArray], judged: Judged) -> TruthArray:
+    if not cohort.rearm.type.has_band:
+        return judged.truth
+    if cohort.rearm.type.starts_closed:
+        return closed_truth(cohort.shape, values, judged.leaves)
+    return relaxed_truth(cohort.shape, values, judged.leaves, _width_of(cohort.rearm))
+
+
+def _width_of(rearm: RearmColumns) -> Width:
+    threshold, is_absolute = rearm.threshold[:, None], rearm.is_absolute[:, None]
+    return lambda level: np.where(is_absolute, threshold, np.abs(level) * threshold)

@@ -6,22 +6,23 @@ provider → DataManager → IndicatorService → rule → rearm → {state, run
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Final, Protocol
 
-from atf.alerts.alert import Alert, parse_alert
 from atf.alerts.alert_log import log_committed
-from atf.alerts.evaluation import Evaluation, bars_needed, evaluate_new_bars
-from atf.alerts.outcome import LoadedAlert, Outcome, StoredAlert
-from atf.alerts.rearm import AlertState, renewed
+from atf.alerts.batch_work import BatchWork, Judged
+from atf.alerts.evaluation import bars_needed, evaluate
+from atf.alerts.loading import AlertLoader
+from atf.alerts.outcome import LoadedAlerts, Outcomes, StoredAlert, StoredStates
+from atf.alerts.readings import WatchedBars
+from atf.alerts.roster import roster_of
+from atf.alerts.watched import Watched, close_times
 from atf.errors import TransactionConflict, UnstorableData
-from atf.indicators.indicator_service import IndicatorService, IndicatorSession
+from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, WorkerId
 from atf.market.bars import Bars, Series
 from atf.market.data_manager import DataManager
@@ -41,15 +42,15 @@ class AlertCommit(Protocol):
         """Lock the runs in key order and return the ids of those that the worker still holds."""
         ...
 
-    async def unchanged(self, loaded: Sequence[LoadedAlert]) -> frozenset[int]:
-        """Lock the states in id order; return the schedules whose version is still the loaded one."""
+    async def unchanged(self, outcomes: Outcomes) -> Sequence[int]:
+        """Lock the states in id order; return the rows whose version is still the loaded one."""
         ...
 
-    async def states(self, outcomes: Sequence[Outcome]) -> None:
+    async def states(self, outcomes: Outcomes) -> None:
         """Store the new states."""
         ...
 
-    async def triggers(self, outcomes: Sequence[Outcome]) -> None:
+    async def triggers(self, outcomes: Outcomes) -> None:
         """Record each trigger."""
         ...
 
@@ -65,8 +66,12 @@ class AlertCommit(Protocol):
 class AlertStore(Protocol):
     """Alerts in the database."""
 
-    async def load(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
-        """Return the alerts with their current configuration and state."""
+    async def states(self, schedule_ids: Sequence[int]) -> StoredStates:
+        """Return the states of those of the alerts that there are."""
+        ...
+
+    async def configurations(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
+        """Return the current configurations of those of the alerts that there are."""
         ...
 
     def commit(self) -> AbstractAsyncContextManager[AlertCommit]:
@@ -105,73 +110,68 @@ class AlertEvaluator:
         self._data = data
         self._clock = clock
         self._patience = patience
+        self._loader = AlertLoader(store)
         self._indicators = IndicatorService()
+
+    @property
+    def calculations(self) -> int:
+        """How often an indicator was computed. For measurements."""
+        return self._indicators.calculations
+
+    def keep_rules_of(self, loader: AlertLoader | None) -> AlertLoader:
+        """Go on with rules that are compiled already, and return what holds them. For measurements."""
+        if loader is not None:
+            self._loader.rules = loader.rules
+        return self._loader
 
     async def handle(self, batch: ClaimedBatch) -> None:
         """Evaluate each alert of the batch once and bring all of its runs to an end, or put them back."""
         began = time.monotonic()
-        now = await self._clock.now()
-        work = await self._load(batch, now)
-        wanted = _wanted(work.alerts, now)
-        fetched = await self._data.closed_bars_of(wanted, until=now, within=self._patience)
-        for sentence in fetched.stale.values():
-            _LOGGER.warning("%s", sentence)
-        work.fail_series(fetched.unknown)
-        work.set_aside(fetched.late)
-        outcomes = await self._evaluate(work, fetched.ready, now)
+        work = BatchWork(batch)
+        outcomes = await self.outcomes(work)
         await pause_point("alerts.before_commit")
         committed = await self._commit(batch.worker_id, outcomes)
         await self._finish(batch.worker_id, work)
-        log_committed(committed, time.monotonic() - began)
+        for each in committed:
+            for delay, runs in work.waiting_runs(each).items():
+                await self._runs.put_back(batch.worker_id, runs, delay)
+            log_committed(each, time.monotonic() - began)
 
-    async def _load(self, batch: ClaimedBatch, now: datetime) -> _Work:
-        work = _Work(batch)
-        ids = sorted({run.job_id for run in batch.runs if run.job_id is not None})
-        found = {stored.schedule_id: stored for stored in await self._store.load(ids)}
-        for schedule_id in ids:
-            stored = found.get(schedule_id)
-            if stored is None or not stored.is_active:
-                work.skip(schedule_id, "paused" if stored else "deleted")
-                continue
-            try:
-                work.add(_compiled(stored, now))
-            except Exception as exc:  # noqa: BLE001 - a configuration changed by hand in the database fails alone
-                work.fail(schedule_id, exc)
-        return work
+    async def outcomes(self, work: BatchWork) -> Outcomes:
+        """Return what the alerts' new bars make of them; what cannot be judged now is left in the work."""
+        now = await self._clock.now()
+        loaded = await self._loader.load(work, now)
+        wanted = _wanted(loaded, now)
+        fetched = await self._data.closed_bars_of(wanted, until=now, within=self._patience)
+        for sentence in fetched.stale.values():
+            _LOGGER.warning("%s", sentence)
+        ready = work.sorted_out(loaded, fetched, now)
+        watched = {one: self._watched(one, fetched.ready) for one in ready.watched()}
+        # In a thread: the loop must go on renewing the lease.
+        judged = await asyncio.to_thread(_judged, ready, watched, now)
+        return work.judged(judged)
 
-    async def _evaluate(self, work: _Work, ready: Mapping[Series, Bars], now: datetime) -> list[Outcome]:
-        """Judge the alerts one by one; the loop gets its turn between them, as the lease must be renewed."""
-        indicators = {series: self._indicators.session(bars) for series, bars in ready.items()}
-        outcomes = []
-        for loaded in work.alerts:
-            series = loaded.alert.series
-            if series not in ready:
-                continue
-            await asyncio.sleep(0)
-            try:
-                evaluation = _evaluated(loaded, ready[series], indicators[series], now)
-            except Exception as exc:  # noqa: BLE001 - one alert's mistake costs only itself
-                work.fail(loaded.stored.schedule_id, exc)
-                continue
-            outcomes.append(Outcome(loaded, evaluation, work.runs_of(loaded.stored.schedule_id)))
-        return outcomes
+    def _watched(self, watched: Watched, ready: Mapping[Series, Bars]) -> WatchedBars:
+        bars = ready[watched.series]
+        return WatchedBars(bars, close_times(bars, watched.series.timeframe), self._indicators.session(bars))
 
-    async def _commit(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    async def _commit(self, worker_id: WorkerId, outcomes: Outcomes) -> list[Outcomes]:
         """Commit all, or halve until the one that the database refuses stands alone and fails alone."""
-        if not outcomes:
+        if not len(outcomes):
             return []
         try:
-            return await self._commit_repeatedly(worker_id, outcomes)
+            return [await self._commit_repeatedly(worker_id, outcomes)]
         except UnstorableData as exc:
             if len(outcomes) == 1:
-                failures = [Failure(run, exc, is_permanent=True) for run in outcomes[0].runs]
-                await self._runs.fail(worker_id, failures)
+                await self._runs.fail(
+                    worker_id, [Failure(run, exc, is_permanent=True) for run in outcomes.runs[0]]
+                )
                 return []
             middle = len(outcomes) // 2
-            first = await self._commit(worker_id, outcomes[:middle])
-            return first + await self._commit(worker_id, outcomes[middle:])
+            first = await self._commit(worker_id, outcomes.take(range(middle)))
+            return first + await self._commit(worker_id, outcomes.take(range(middle, len(outcomes))))
 
-    async def _commit_repeatedly(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    async def _commit_repeatedly(self, worker_id: WorkerId, outcomes: Outcomes) -> Outcomes:
         for _ in range(_CONFLICT_TRIES - 1):
             try:
                 return await self._commit_once(worker_id, outcomes)
@@ -179,22 +179,23 @@ class AlertEvaluator:
                 continue
         return await self._commit_once(worker_id, outcomes)
 
-    async def _commit_once(self, worker_id: WorkerId, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    async def _commit_once(self, worker_id: WorkerId, outcomes: Outcomes) -> Outcomes:
         async with self._store.commit() as commit:
-            held = await commit.held(worker_id, [run for outcome in outcomes for run in outcome.runs])
-            ours = [mine for o in outcomes if (mine := o.of_runs(held)).runs]
-            unchanged = await commit.unchanged([o.loaded for o in ours])
-            valid = [o for o in ours if o.schedule_id in unchanged]
+            held = await commit.held(worker_id, [run for runs in outcomes.runs for run in runs])
+            ours = outcomes.of_runs(held)
+            rows = await commit.unchanged(ours)
+            valid = ours if len(rows) == len(ours) else ours.take(rows)
             await commit.states(valid)
             await commit.triggers(valid)
-            await commit.outbox([message for o in valid for message in o.messages()])
-            await commit.runs([completion for o in valid for completion in o.completions()])
-        overtaken = [run for o in ours if o.schedule_id not in unchanged for run in o.runs]
-        if overtaken:  # somebody else moved these alerts on; look again with what they left
+            await commit.outbox(valid.messages())
+            await commit.runs(valid.completions())
+        if len(valid) < len(ours):  # somebody else moved these alerts on; look again with what they left
+            kept = set(rows)
+            overtaken = [run for row, runs in enumerate(ours.runs) if row not in kept for run in runs]
             await self._runs.put_back(worker_id, overtaken, timedelta(0))
         return valid
 
-    async def _finish(self, worker_id: WorkerId, work: _Work) -> None:
+    async def _finish(self, worker_id: WorkerId, work: BatchWork) -> None:
         if work.failures:
             await self._runs.fail(worker_id, work.failures)
         if work.late:
@@ -205,76 +206,26 @@ class AlertEvaluator:
                 await commit.runs([c for c in work.skipped if c.run.key.id in held])
 
 
-class _Work:
-    """A batch on its way: which alerts are still to be evaluated and what became of the other runs."""
-
-    def __init__(self, batch: ClaimedBatch) -> None:
-        self._runs: dict[int, list[ClaimedRun]] = {}
-        for run in batch.runs:
-            if run.job_id is not None:
-                self._runs.setdefault(run.job_id, []).append(run)
-        orphans = [run for run in batch.runs if run.job_id is None]
-        self.alerts: list[LoadedAlert] = []
-        self.failures = [Failure(run, ValueError("an alert run names no alert"), True) for run in orphans]
-        self.late: list[ClaimedRun] = []
-        self.skipped: list[Completion] = []
-
-    def runs_of(self, schedule_id: int) -> tuple[ClaimedRun, ...]:
-        return tuple(self._runs[schedule_id])
-
-    def add(self, loaded: LoadedAlert) -> None:
-        if loaded.state.status.is_final:
-            self.skip(loaded.stored.schedule_id, str(loaded.state.status))
-        else:
-            self.alerts.append(loaded)
-
-    def skip(self, schedule_id: int, reason: str) -> None:
-        self.skipped += [Completion(run, {"skipped": reason}) for run in self._runs[schedule_id]]
-
-    def fail(self, schedule_id: int, error: Exception) -> None:
-        _LOGGER.error("Job alert_%d failed: %s", schedule_id, error, extra={"job_id": schedule_id})
-        self.failures += [Failure(run, error, is_permanent=True) for run in self._runs[schedule_id]]
-
-    def fail_series(self, unknown: Mapping[Series, str]) -> None:
-        for loaded in self.alerts:
-            if loaded.alert.series in unknown:
-                self.fail(loaded.stored.schedule_id, LookupError(unknown[loaded.alert.series]))
-
-    def set_aside(self, late: frozenset[Series]) -> None:
-        for loaded in self.alerts:
-            if loaded.alert.series in late:
-                _LOGGER.warning("Market data unavailable for %s, trying again", loaded.alert.series)
-                self.late += self._runs[loaded.stored.schedule_id]
-
-
-def _compiled(stored: StoredAlert, now: datetime) -> LoadedAlert:
-    alert = _alert_of(json.dumps(stored.config, sort_keys=True))
-    state = stored.state
-    if state is None:
-        _LOGGER.warning("alert_%d has no readable state: bars closed by now are history", stored.schedule_id)
-        newest_closed = now - alert.series.timeframe.length  # kept in the state, as the next run has another now
-        return LoadedAlert(stored, alert, AlertState(alert.rule_hash, last_bar=newest_closed), stored.created_at)
-    if state.rule_hash != alert.rule_hash:
-        state = renewed(state, alert.rule_hash)
-    return LoadedAlert(stored, alert, state, stored.created_at)
-
-
-@lru_cache(maxsize=200_000)
-def _alert_of(config: str) -> Alert:
-    """Parse a configuration once, however often its alert is evaluated."""
-    return parse_alert(json.loads(config))
-
-
-def _wanted(alerts: Sequence[LoadedAlert], now: datetime) -> dict[Series, int]:
+def _wanted(loaded: LoadedAlerts, now: datetime) -> dict[Series, int]:
     """How many bars of which series the alerts read: each series is fetched once, as far as any needs it."""
     wanted: dict[Series, int] = {}
-    for loaded in alerts:
-        count = bars_needed(loaded.alert, loaded.state, loaded.history_until, now)
-        wanted[loaded.alert.series] = max(count, wanted.get(loaded.alert.series, 0))
+    counts = bars_needed(loaded.compiled, loaded.states, now).tolist()
+    for alert, count in zip(loaded.compiled, counts, strict=True):
+        if count > wanted.get(alert.series, 0):
+            wanted[alert.series] = count
     return wanted
 
 
-def _evaluated(loaded: LoadedAlert, bars: Bars, indicators: IndicatorSession, now: datetime) -> Evaluation:
-    return evaluate_new_bars(
-        loaded.alert, loaded.state, bars, indicators, history_until=loaded.history_until, now=now
-    )
+def _judged(loaded: LoadedAlerts, watched: Mapping[Watched, WatchedBars], now: datetime) -> list[Judged]:
+    """Judge all together, or halve until the one that cannot be judged stands alone and fails alone."""
+    try:
+        found = evaluate(roster_of(loaded.compiled), loaded.states.copy(), loaded.sides, watched, now)
+    except Exception as exc:  # noqa: BLE001 - one alert's mistake costs only itself
+        if len(loaded) == 1:
+            return [Judged(loaded, exc)]
+        middle = len(loaded) // 2
+        return [
+            *_judged(loaded.take(range(middle)), watched, now),
+            *_judged(loaded.take(range(middle, len(loaded))), watched, now),
+        ]
+    return [Judged(loaded, found)]

@@ -10,6 +10,8 @@ from math import isnan
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.alerts.alerts_service import AlertsService
+from atf.alerts.explainer import AlertExplainer
+from atf.alerts.past_bars import PastBars
 from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
@@ -26,6 +28,7 @@ from atf.notifications.message import DeliveryRecord, DeliveryStatus
 from atf.schedules.schedule import ScheduleDefaults
 from atf.settings import Settings
 from atf.storage.alerts_repository import PostgresAlerts
+from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.schedules_repository import PostgresJobsRepository
@@ -42,6 +45,12 @@ class Client:
     clock: MarketClock
     outbox: PostgresOutbox
     data: DataManager
+    past: PastBars
+
+    @property
+    def explainer(self) -> AlertExplainer:
+        """What explains the user's alerts."""
+        return AlertExplainer(self.alerts, self.past, self.clock)
 
     async def deliveries(
         self, *, status: DeliveryStatus | None = None, channel: str | None = None, limit: int = 50
@@ -78,7 +87,8 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
             open_data_manager(database, settings, clock, providers) as data,
         ):
             alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
-            yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database), data)
+            past = PastBars(data, PostgresBarStore(database))
+            yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database), data, past)
 
 
 def build_jobs(settings: Settings, database: Database, clock: MarketClock) -> JobsService:

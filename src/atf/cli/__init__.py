@@ -45,7 +45,7 @@ SUBJECTS: Final = (
     Subject("demo", "Replay real prices through the whole pipeline and watch.", is_group=False),
     Subject("up", "Start everything and keep it alive.", is_group=False),
     Subject("status", "Say what runs where and whether it is well.", is_group=False),
-    Subject("alerts", "Add, list, show, pause, resume and delete alerts."),
+    Subject("alerts", "Add, list, show, explain, preview, replay, pause, resume and delete alerts."),
     Subject("schedules", "Add, list, show, edit, pause, resume, delete and run schedules."),
     Subject("runs", "Start, list, show, follow, cancel and retry runs."),
     Subject("workers", "List the processes that do runs."),

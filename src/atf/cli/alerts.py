@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from atf.alerts.alerts_service import AlertRecord, NewAlert, TriggerRecord
+from atf.alerts.legacy import upgraded
+from atf.alerts.template_parameters import Parameter
+from atf.alerts.templates import TEMPLATES, Template
 from atf.bootstrap.client import Client
+from atf.cli import alert_preview, alert_replay
+from atf.cli.alert_input import config_given, config_of_template
 from atf.cli.client import with_client
-from atf.cli.json_input import read_json
+from atf.cli.listing import instant_option
 from atf.cli.output import JsonOption, UserOption, print_fields, print_json, print_table
+from atf.errors import InvalidInput
+from atf.rules.line_text import line_of
 
 app = typer.Typer()
+
+_STATE_FIELDS = ("status", "data_status", "gate", "count", "last_bar", "muted_until")
 
 AlertId = Annotated[int, typer.Argument(help="The alert's number, as `atf alerts list` shows it.", metavar="ID")]
 
@@ -20,8 +29,20 @@ AlertId = Annotated[int, typer.Argument(help="The alert's number, as `atf alerts
 @app.command()
 def add(
     config: Annotated[
-        str, typer.Argument(help="The configuration as JSON, @FILE to read a file, - for standard input.")
-    ],
+        str | None,
+        typer.Argument(
+            help="The alert in one line, or its configuration: JSON, @FILE, or - for standard input.",
+            metavar="ALERT",
+        ),
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option("--template", help="In place of ALERT: see `atf alerts templates`.")
+    ] = None,
+    ticker: Annotated[str | None, typer.Option("--ticker", help="What a template watches.")] = None,
+    timeframe: Annotated[str | None, typer.Option("--timeframe", help="The bars of a template.")] = None,
+    params: Annotated[
+        list[str] | None, typer.Option("--param", help="A template's parameter, such as fast=20; repeat it.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Default: ticker and timeframe.")] = None,
     cron: Annotated[str | None, typer.Option("--cron", help="When to look. Default: as bars close.")] = None,
     tz: Annotated[str, typer.Option("--tz", help="The cron's time zone.")] = "UTC",
@@ -30,10 +51,14 @@ def add(
 ) -> None:
     """Add an alert; only bars that close from now on can trigger it.
 
-    Example: atf alerts add '{"ticker": "AAPL", "timeframe": "1d",
-    "rule": {"indicator": "rsi", "operator": ">", "value": 70}}'
+    Example: atf alerts add "AAPL 1h: rsi(14) > 70 and close crosses above ema(50), cooldown 5m"
     """
-    new = NewAlert(read_json(config, "config"), name=name, cron=cron, timezone=tz)
+    if (config is None) == (template is None):
+        raise InvalidInput("give either an alert or --template", field="ALERT")
+    given = config_given(config) if config is not None else None
+    if template is not None:
+        given = config_of_template(template, ticker, timeframe, params or ())
+    new = NewAlert(given, name=name, cron=cron, timezone=tz)
 
     async def work(client: Client) -> AlertRecord:
         return await client.alerts.add(client.user_id, new)
@@ -43,6 +68,19 @@ def add(
         print_json(alert)
     else:
         typer.echo(f"alert {alert.id} added: {alert.name}, looks at {alert.cron} {alert.timezone}")
+
+
+@app.command("templates")
+def list_templates(as_json: JsonOption = False) -> None:
+    """List common alerts that can be added by name.
+
+    Example: atf alerts templates, then: atf alerts add --template golden_cross --ticker AAPL --timeframe 1d
+    """
+    if as_json:
+        print_json([{"name": one.name, "doc": one.doc, "params": _params(one)} for one in TEMPLATES])
+        return
+    rows = [(one.name, "; ".join(map(_param_words, one.parameters)), one.doc) for one in TEMPLATES]
+    print_table("Templates", ("name", "parameters", "what it watches for"), rows)
 
 
 @app.command("list")
@@ -87,8 +125,9 @@ def show(alert_id: AlertId, user: UserOption = "owner", as_json: JsonOption = Fa
             "cron": f"{alert.cron} {alert.timezone}",
             "created": alert.created_at,
             "next run": alert.next_run_at,
-            **{field: state.get(field) for field in ("status", "data_status", "gate", "count", "last_bar")},
+            **{field: state.get(field) for field in _STATE_FIELDS},
             "triggers": state.get("trigger_count", 0),
+            "in words": _in_words(alert),
             "configuration": dict(alert.task_params),
         }
     )
@@ -118,6 +157,68 @@ def resume(alert_id: AlertId, user: UserOption = "owner") -> None:
 
 
 @app.command()
+def edit(
+    alert_id: AlertId,
+    config: Annotated[
+        str, typer.Argument(help="One line, or a configuration: JSON, @FILE, or -.", metavar="ALERT")
+    ],
+    user: UserOption = "owner",
+) -> None:
+    """Replace what an alert watches and how it tells; with another rule it begins anew.
+
+    Example: atf alerts edit 1 "AAPL 1d: close > 180, rearm crossing"
+    """
+    given = config_given(config)
+    alert = with_client(user, lambda client: client.alerts.edit(client.user_id, alert_id, given))
+    typer.echo(f"alert {alert.id} is changed: {_in_words(alert)}")
+
+
+@app.command()
+def mute(
+    alert_id: AlertId,
+    until: Annotated[str | None, typer.Option("--until", help="Until then. Default: until `unmute`.")] = None,
+    user: UserOption = "owner",
+) -> None:
+    """Go on recording triggers, and tell nobody of them; also not afterwards.
+
+    Example: atf alerts mute 1 --until 2027-01-01
+    """
+    instant = instant_option(until, "--until")
+    alert = with_client(user, lambda client: client.alerts.mute(client.user_id, alert_id, instant))
+    typer.echo(f"alert {alert.id} is muted{f' until {until}' if until else ''}")
+
+
+@app.command()
+def unmute(alert_id: AlertId, user: UserOption = "owner") -> None:
+    """Tell of an alert's triggers again.
+
+    Example: atf alerts unmute 1
+    """
+    alert = with_client(user, lambda client: client.alerts.unmute(client.user_id, alert_id))
+    typer.echo(f"alert {alert.id} is not muted")
+
+
+@app.command()
+def reset(alert_id: AlertId, user: UserOption = "owner") -> None:
+    """Let an alert begin anew, also a completed or expired one; bars that have closed by now never trigger it.
+
+    Example: atf alerts reset 1
+    """
+    alert = with_client(user, lambda client: client.alerts.reset(client.user_id, alert_id))
+    typer.echo(f"alert {alert.id} begins anew")
+
+
+@app.command()
+def ack(alert_id: AlertId, user: UserOption = "owner") -> None:
+    """Note that you have seen an alert's triggers.
+
+    Example: atf alerts ack 1
+    """
+    seen = with_client(user, lambda client: client.alerts.acknowledge(client.user_id, alert_id))
+    typer.echo(f"{seen} triggers of alert {alert_id} are acknowledged")
+
+
+@app.command()
 def delete(alert_id: AlertId, user: UserOption = "owner") -> None:
     """Delete an alert; what it triggered stays on record.
 
@@ -125,6 +226,30 @@ def delete(alert_id: AlertId, user: UserOption = "owner") -> None:
     """
     with_client(user, lambda client: client.alerts.delete(client.user_id, alert_id))
     typer.echo(f"alert {alert_id} is deleted")
+
+
+app.registered_commands += alert_preview.app.registered_commands
+app.registered_commands += alert_replay.app.registered_commands
+
+
+def _params(template: Template) -> list[dict[str, Any]]:
+    return [
+        {"name": one.name, "doc": one.doc, "default": one.default, "allowed": one.allowed}
+        for one in template.parameters
+    ]
+
+
+def _param_words(parameter: Parameter) -> str:
+    default = "must be given" if parameter.default is None else f"{parameter.default}"
+    return f"{parameter.name} ({default}): {parameter.allowed}"
+
+
+def _in_words(alert: AlertRecord) -> str:
+    """Return the alert as a line; one that was changed by hand in the database may not have any."""
+    try:
+        return line_of(upgraded(alert.task_params))
+    except (InvalidInput, KeyError, TypeError, ValueError):
+        return "-"
 
 
 def _row(alert: AlertRecord) -> tuple[object, ...]:

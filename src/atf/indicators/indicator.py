@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -25,6 +25,14 @@ class IndicatorRequest:
     name: str
     params: tuple[tuple[str, ParameterValue], ...]
     output: str
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Requests are keys wherever values are shared: the hash of the nested tuples is wanted again and again.
+        object.__setattr__(self, "_hash", hash((self.name, self.params, self.output)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def integer(self, name: str) -> int:
         """Return an integer parameter."""

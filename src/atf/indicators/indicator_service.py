@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite, nan
 from typing import Final, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from atf.indicators.registry import indicator_of, window_of
 from atf.market.bars import Bars, FloatArray
 
 BoolArray = npt.NDArray[np.bool_]
+_WIDEST_GAP: Final = 16
 _LARGEST_SQUARED: Final = 1e100
 """No sum of squares of smaller numbers overflows."""
 
@@ -91,45 +93,93 @@ class IndicatorSession:
     def __init__(self, service: IndicatorService, bars: Bars) -> None:
         self._service = service
         self._bars = bars
-        self._computed: dict[IndicatorRequest, tuple[int, FloatArray]] = {}
+        self._columns: dict[tuple[str, ...], _Windows] = {}
+        self._computed: dict[tuple[object, ...], _Table] = {}
 
-    def values(self, request: IndicatorRequest, first: int) -> FloatArray:
-        """Return the value at each bar from index ``first`` on, as ``IndicatorService.values`` does."""
+    def values(self, request: IndicatorRequest, first: int, stop: int | None = None) -> FloatArray:
+        """Return the value at each bar in ``first <= index < stop``, as ``IndicatorService.values`` does.
+
+        Shape: (stop - first,); up to the last bar if ``stop`` is not given.
+        """
+        count = len(self._bars)
+        stop = count if stop is None else min(max(stop, 0), count)
+        first = min(max(first, 0), stop)
         indicator = indicator_of(request)
-        first = min(max(first, 0), len(self._bars))
-        start, table = self._table(indicator, request, first)
-        column: FloatArray = table[first - start :, indicator.outputs.index(request.output)]
+        table = self._table(indicator, request, first, stop)
+        column: FloatArray = table.values[
+            first - table.first : stop - table.first, indicator.outputs.index(request.output)
+        ]
         return column
 
-    def _table(self, indicator: Indicator, request: IndicatorRequest, first: int) -> tuple[int, FloatArray]:
-        key = IndicatorRequest(request.name, request.params, indicator.outputs[0])
-        start, table = self._computed.get(key, (len(self._bars) + 1, None))
-        if table is None or first < start:
-            start, table = first, self._compute(indicator, key, first)
-            self._computed[key] = start, table
-        return start, table
+    def _table(self, indicator: Indicator, request: IndicatorRequest, first: int, stop: int) -> _Table:
+        key = (request.name, request.params)
+        known = self._computed.get(key)
+        if known is not None:
+            if known.first <= first and stop <= known.stop:
+                return known
+            # Bars in between are computed too, but not when somebody asks for one long ago.
+            wider = min(first, known.first), max(stop, known.stop)
+            if wider[1] - wider[0] <= stop - first + known.stop - known.first + _WIDEST_GAP:
+                first, stop = wider
+        table = _Table(first, stop, self._compute(indicator, request, first, stop))
+        self._computed[key] = table
+        return table
 
-    def _compute(self, indicator: Indicator, request: IndicatorRequest, first: int) -> FloatArray:
-        """Return every output at every bar from ``first`` on.
+    def _compute(self, indicator: Indicator, request: IndicatorRequest, first: int, stop: int) -> FloatArray:
+        """Return every output at every bar in ``first <= index < stop``.
 
-        Shape: (len(bars) - first, outputs).
+        Shape: (stop - first, outputs).
         """
-        count, window = len(self._bars), window_of(request)
-        columns = _Windows(self._bars, indicator.columns_of(request))
-        table = np.full((count - first, len(indicator.outputs)), np.nan)
-        known = min(window, count)
+        columns = self._windows(indicator.columns_of(request))
+        table = (
+            self._newest_row(indicator, request, columns, first)
+            if stop == first + 1
+            else self._rows(indicator, request, columns, first, stop)
+        )
+        table.setflags(write=False)
+        return table
+
+    def _newest_row(
+        self, indicator: Indicator, request: IndicatorRequest, columns: _Windows, index: int
+    ) -> FloatArray:
+        """Return one row: the common case, without what many rows need."""
+        if not columns.has(index):
+            return np.full((1, len(indicator.outputs)), np.nan)
+        part = columns.part(max(index + 1 - window_of(request), 0), index + 1)
+        row = [float(values[-1]) for values in self._service.outputs(indicator, request, part)]
+        return np.array([[value if isfinite(value) else nan for value in row]])
+
+    def _rows(
+        self, indicator: Indicator, request: IndicatorRequest, columns: _Windows, first: int, stop: int
+    ) -> FloatArray:
+        window = window_of(request)
+        table = np.full((stop - first, len(indicator.outputs)), np.nan)
+        known = min(window, stop)
         if first < known:
             # Up to here the window is all bars, and TA-Lib goes forward: one pass gives what single calls do.
             values = np.column_stack(self._service.outputs(indicator, request, columns.part(0, known)))
-            at = np.flatnonzero(columns.is_finite[:known])
+            at = columns.indices(0, known)
             table[at[at >= first] - first] = values[at >= first]
-        later = max(first, known)
-        for index in (np.flatnonzero(columns.is_finite[later:]) + later).tolist():
+        for index in columns.indices(max(first, known), stop).tolist():
             part = columns.part(index + 1 - window, index + 1)
             table[index - first] = [values[-1] for values in self._service.outputs(indicator, request, part)]
         table[~np.isfinite(table)] = np.nan
-        table.setflags(write=False)
         return table
+
+    def _windows(self, names: tuple[str, ...]) -> _Windows:
+        found = self._columns.get(names)
+        if found is None:
+            found = self._columns[names] = _Windows(self._bars, names)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """All outputs of an indicator at the bars in ``first <= index < stop``. Shape: (stop - first, outputs)."""
+
+    first: int
+    stop: int
+    values: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +231,24 @@ class _Windows:
 
     def __init__(self, bars: Bars, names: tuple[str, ...]) -> None:
         columns = _FiniteColumns.of(bars, names)
-        self.is_finite = np.ones(len(bars), np.bool_) if columns.is_finite is None else columns.is_finite
+        self._is_finite = columns.is_finite
         self._values = columns.values
-        self._before = np.concatenate([[0], np.cumsum(self.is_finite)])
+        self._before: npt.NDArray[np.int64] | None = None
+        if columns.is_finite is not None:
+            self._before = np.concatenate([[0], np.cumsum(columns.is_finite)])
+
+    def has(self, index: int) -> bool:
+        """Tell whether the bar at an index has all columns."""
+        return self._is_finite is None or bool(self._is_finite[index])
+
+    def indices(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """Return which bars in ``start <= index < stop`` have all columns."""
+        if self._is_finite is None:
+            return np.arange(start, stop)
+        return np.flatnonzero(self._is_finite[start:stop]) + start
 
     def part(self, start: int, stop: int) -> Outputs:
         """Return the finite values of the bars in ``start <= index < stop``."""
-        low, high = int(self._before[start]), int(self._before[stop])
-        return tuple(column[low:high] for column in self._values)
+        if self._before is not None:
+            start, stop = int(self._before[start]), int(self._before[stop])
+        return tuple([column[start:stop] for column in self._values])

@@ -73,6 +73,7 @@ class ClaimedRun:
     """A run that a worker holds; ``attempt`` and the worker's id fence everything it writes.
 
     ``waited``: from the instant it might have begun to the instant it was claimed, by the database's clock.
+    ``version`` is that of its snapshot, as text.
     """
 
     key: RunKey
@@ -84,6 +85,7 @@ class ClaimedRun:
     max_attempts: int
     snapshot: Mapping[str, Any]
     waited: timedelta = timedelta(0)
+    version: str | None = None
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from atf.errors import InvalidInput, shown
+from atf.errors import InvalidInput, Problems, shown
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -43,12 +43,13 @@ class SchemaValidator:
     def validate(self, document: object, schema: str) -> Mapping[str, Any]:
         """Return the document if its shape is right.
 
-        Errors: the refusal, with the JSON path of the first thing that is wrong.
+        Errors: the refusal, with the JSON paths of all that is wrong.
         """
         try:
             return _validated(document, self._package, schema)
         except InvalidInput as exc:
-            raise self._refusal(exc.reason, field=self._path(exc.field)) from exc.__cause__
+            first, *others = (self._refusal(one.reason, field=self._path(one.field)) for one in exc.problems)
+            raise self._refusal(first.reason, field=first.field, others=others) from exc.__cause__
 
     def _path(self, field: str) -> str:
         if not self._root or not field:
@@ -90,9 +91,10 @@ def _validated(document: object, package: str, schema: str) -> Mapping[str, Any]
     if not isinstance(document, Mapping):
         raise InvalidInput(f"must be a JSON object, got {shown(document)}")
     require_storable(document)
-    errors = sorted(_validator(package, schema).iter_errors(document), key=_telling_first)
-    if errors:
-        raise _refusal(errors[0])
+    problems = Problems()
+    for error in sorted(_validator(package, schema).iter_errors(document), key=_telling_first):
+        problems.add(_refusal(error))
+    problems.raise_any()
     return document
 
 

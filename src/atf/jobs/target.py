@@ -41,13 +41,14 @@ def symbols_in(target: str) -> tuple[str, ...] | None:
 
 
 def fill_alert(target: str, params: Params) -> Params:
-    """Return the configuration with its ticker."""
-    return _filled(params, "ticker", target)
+    """Return the configuration with its ticker; an earlier form has a symbol and takes no ticker."""
+    return params if "symbol" in params else _filled(params, "ticker", target)
 
 
 def check_alert(target: str, params: Params) -> None:
     """Refuse a target that is not the configuration's ticker."""
-    _require_same(target, "ticker", params.get("ticker"))
+    name = "symbol" if "symbol" in params else "ticker"
+    _require_same(target, name, params.get(name))
 
 
 def fill_report(target: str, params: Params) -> Params:

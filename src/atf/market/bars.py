@@ -32,6 +32,8 @@ class Timeframe(StrEnum):
     D1 = "1d"
     W1 = "1w"
 
+    __hash__ = str.__hash__  # series are keys everywhere, and an enumeration's own hash is a call of Python
+
     @property
     def length(self) -> timedelta:
         """How long one bar of this timeframe is."""

@@ -6,6 +6,7 @@ Pure values; reading them off bars is the evaluator's part.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.registry import indicator_of
@@ -27,7 +28,7 @@ class ColumnOperand:
     multiplier: float = 1.0
 
     def __str__(self) -> str:
-        return _described(self.column, self.offset, self.multiplier)
+        return _column_text(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,21 @@ class IndicatorOperand:
     multiplier: float = 1.0
 
     def __str__(self) -> str:
-        return _described(_request_text(self.request), self.offset, self.multiplier)
+        return _indicator_text(self)
 
 
 Measured = ColumnOperand | IndicatorOperand
 Operand = Constant | Measured
+
+
+@lru_cache(maxsize=65_536)
+def _column_text(operand: ColumnOperand) -> str:
+    return _described(operand.column, operand.offset, operand.multiplier)
+
+
+@lru_cache(maxsize=65_536)
+def _indicator_text(operand: IndicatorOperand) -> str:
+    return _described(_request_text(operand.request), operand.offset, operand.multiplier)
 
 
 def _described(name: str, offset: int, multiplier: float) -> str:

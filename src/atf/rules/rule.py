@@ -1,47 +1,26 @@
-"""The rule tree and its evaluation: pure, total, three-valued.
+"""The rule tree: what is compared with what, and how the answers are joined. Pure.
 
-Missing data is its own answer: with plain booleans ``not (rsi > 70)`` would fire when the feed is down.
+Its truth on bars is in ``truth``; the rules that decide about rearming are in ``bands``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum, StrEnum
-from math import isnan
-from typing import Self
+from enum import StrEnum
+from typing import Generic, TypeVar
 
 from atf.rules.operands import Constant, Measured, Operand
 
-Readings = Mapping[Measured, float]
-"""The value of every measured operand on one bar; NaN where it is unknown."""
+X = TypeVar("X")
+Y = TypeVar("Y")
 
 
-class Verdict(Enum):
-    """Kleene's three truth values."""
+class LeafOperator(StrEnum):
+    """How a value is compared with its level, or with the bounds of its channel.
 
-    TRUE = "true"
-    FALSE = "false"
-    UNKNOWN = "unknown"
-
-    @classmethod
-    def of(cls, truth: bool) -> Self:
-        """Return the verdict of a known comparison."""
-        return cls.TRUE if truth else cls.FALSE
-
-    def negated(self) -> Verdict:
-        """Return the opposite; unknown stays unknown."""
-        match self:
-            case Verdict.TRUE:
-                return Verdict.FALSE
-            case Verdict.FALSE:
-                return Verdict.TRUE
-            case Verdict.UNKNOWN:
-                return Verdict.UNKNOWN
-
-
-class Comparator(StrEnum):
-    """Leaf operators; doubles are compared exactly, without tolerance."""
+    Doubles are compared exactly, without tolerance. Event operators are true on the bar on which it happens.
+    """
 
     GREATER = ">"
     GREATER_EQUAL = ">="
@@ -49,83 +28,97 @@ class Comparator(StrEnum):
     LESS_EQUAL = "<="
     EQUAL = "=="
     NOT_EQUAL = "!="
+    BETWEEN = "between"
+    OUTSIDE = "outside"
+    CROSSES_ABOVE = "crosses_above"
+    CROSSES_BELOW = "crosses_below"
+    CROSSES = "crosses"
+    ENTERS = "enters"
+    EXITS = "exits"
 
-    def holds(self, left: float, right: float) -> bool:
-        """Return whether the comparison is true of two known numbers."""
-        match self:
-            case Comparator.GREATER:
-                return left > right
-            case Comparator.GREATER_EQUAL:
-                return left >= right
-            case Comparator.LESS:
-                return left < right
-            case Comparator.LESS_EQUAL:
-                return left <= right
-            case Comparator.EQUAL:
-                return left == right
-            case Comparator.NOT_EQUAL:
-                return left != right
+    @property
+    def has_channel(self) -> bool:
+        """Whether there are two levels, a low and a high bound, and not one."""
+        return self in _CHANNELS
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it is about a change, so that the side before must be remembered."""
+        return self in _EVENTS
+
+    @property
+    def opposite(self) -> LeafOperator:
+        """The operator that is true where this one is false. Errors: KeyError for an event."""
+        return _OPPOSITES[self]
+
+
+_CHANNELS = frozenset({LeafOperator.BETWEEN, LeafOperator.OUTSIDE, LeafOperator.ENTERS, LeafOperator.EXITS})
+_EVENTS = frozenset(
+    {
+        LeafOperator.CROSSES_ABOVE,
+        LeafOperator.CROSSES_BELOW,
+        LeafOperator.CROSSES,
+        LeafOperator.ENTERS,
+        LeafOperator.EXITS,
+    }
+)
+_PAIRS = (
+    (LeafOperator.GREATER, LeafOperator.LESS_EQUAL),
+    (LeafOperator.LESS, LeafOperator.GREATER_EQUAL),
+    (LeafOperator.EQUAL, LeafOperator.NOT_EQUAL),
+    (LeafOperator.BETWEEN, LeafOperator.OUTSIDE),
+)
+_OPPOSITES = {**dict(_PAIRS), **{second: first for first, second in _PAIRS}}
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """A leaf: a measured operand against a level."""
+class Leaf(Generic[X]):
+    """A value against its level, or against the low and the high bound of its channel.
 
-    left: Measured
-    comparator: Comparator
-    right: Operand
+    ``number`` counts the leaves of the rule from 0, left to right; sides are remembered by it.
+    """
+
+    left: X
+    operator: LeafOperator
+    levels: tuple[X, ...]
+    number: int = 0
+
+    @property
+    def operands(self) -> tuple[X, ...]:
+        """The value, then its level or bounds."""
+        return (self.left, *self.levels)
 
 
 @dataclass(frozen=True, slots=True)
-class AllOf:
+class AllOf(Generic[X]):
     """True if every part is true."""
 
-    parts: tuple[Rule, ...]
+    parts: tuple[Tree[X], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(Generic[X]):
     """True if at least one part is true."""
 
-    parts: tuple[Rule, ...]
+    parts: tuple[Tree[X], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Not:
+class Not(Generic[X]):
     """True if the inner rule is false."""
 
-    inner: Rule
+    inner: Tree[X]
 
 
-Rule = Comparison | AllOf | AnyOf | Not
+Tree = Leaf[X] | AllOf[X] | AnyOf[X] | Not[X]
+Rule = Tree[Operand]
 
 
-def evaluate(rule: Rule, readings: Readings) -> Verdict:
-    """Return the rule's truth on one bar.
-
-    Every part is evaluated, also when the answer is already known: leaves that remember sides need each bar.
-    """
-    match rule:
-        case Comparison(left, comparator, right):
-            return _compare(value_of(left, readings), comparator, value_of(right, readings))
-        case Not(inner):
-            return evaluate(inner, readings).negated()
-        case AllOf(parts):
-            return _all([evaluate(part, readings) for part in parts])
-        case AnyOf(parts):
-            return _all([evaluate(part, readings).negated() for part in parts]).negated()
-
-
-def value_of(operand: Operand, readings: Readings) -> float:
-    """Return an operand's value on the bar, NaN if it is unknown."""
-    return operand.value if isinstance(operand, Constant) else readings[operand]
-
-
-def leaves(rule: Rule) -> Iterator[Comparison]:
-    """Yield the comparisons of a rule, left to right."""
-    match rule:
-        case Comparison():
-            yield rule
+def leaves(tree: Tree[X]) -> Iterator[Leaf[X]]:
+    """Yield the leaves, left to right."""
+    match tree:
+        case Leaf():
+            yield tree
         case Not(inner):
             yield from leaves(inner)
         case AllOf(parts) | AnyOf(parts):
@@ -133,24 +126,37 @@ def leaves(rule: Rule) -> Iterator[Comparison]:
                 yield from leaves(part)
 
 
+def with_leaves(tree: Tree[X], change: Callable[[Leaf[X]], Leaf[Y]]) -> Tree[Y]:
+    """Return the same tree over other leaves; ``change`` is called for each, left to right."""
+    match tree:
+        case Leaf():
+            return change(tree)
+        case Not(inner):
+            return Not(with_leaves(inner, change))
+        case AllOf(parts):
+            return AllOf(tuple(with_leaves(part, change) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(with_leaves(part, change) for part in parts))
+
+
+def without_negations(tree: Tree[X], *, is_negated: bool = False) -> Tree[X]:
+    """Return the tree with every NOT pushed down into the leaves; one stays around a negated event.
+
+    Source: De Morgan; ``>`` and ``<=``, ``<`` and ``>=``, ``==`` and ``!=``, ``between`` and ``outside`` swap.
+    """
+    match tree:
+        case Not(inner):
+            return without_negations(inner, is_negated=not is_negated)
+        case Leaf(left, operator, levels, number):
+            if not is_negated:
+                return tree
+            return Not(tree) if operator.is_event else Leaf(left, operator.opposite, levels, number)
+        case AllOf(parts) | AnyOf(parts):
+            inner_parts = tuple(without_negations(part, is_negated=is_negated) for part in parts)
+            return AllOf(inner_parts) if isinstance(tree, AllOf) is not is_negated else AnyOf(inner_parts)
+
+
 def measured_operands(rule: Rule) -> tuple[Measured, ...]:
     """Return every operand that must be read off the bars, each once, in order of appearance."""
-    seen: dict[Measured, None] = {}
-    for leaf in leaves(rule):
-        for operand in (leaf.left, leaf.right):
-            if not isinstance(operand, Constant):
-                seen[operand] = None
-    return tuple(seen)
-
-
-def _compare(left: float, comparator: Comparator, right: float) -> Verdict:
-    if isnan(left) or isnan(right):
-        return Verdict.UNKNOWN
-    return Verdict.of(comparator.holds(left, right))
-
-
-def _all(verdicts: Iterable[Verdict]) -> Verdict:
-    answers = set(verdicts)
-    if Verdict.FALSE in answers:
-        return Verdict.FALSE
-    return Verdict.UNKNOWN if Verdict.UNKNOWN in answers else Verdict.TRUE
+    found = (operand for leaf in leaves(rule) for operand in leaf.operands)
+    return tuple(dict.fromkeys(operand for operand in found if not isinstance(operand, Constant)))

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 
 from atf.errors import InvariantViolation
 from atf.market.bars import Bars, FloatArray, TimeArray
@@ -26,8 +27,10 @@ NULL, as a field's width may not change inside an array."""
 
 _HEAD: Final = struct.Struct("!iiiii")
 """Dimensions, whether there are NULLs, the type, and of the one dimension its length and its first index."""
-_EPOCH_2000: Final = 946_684_800_000_000
+EPOCH_2000: Final = 946_684_800_000_000
 """Microseconds from 1970 to 2000, from where PostgreSQL counts."""
+
+Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
 
 
 def bars_of(arrays: Sequence[bytes | None], *, newest_first: bool = False) -> Bars:
@@ -42,7 +45,7 @@ def bars_of(arrays: Sequence[bytes | None], *, newest_first: bool = False) -> Ba
 
 def times_of(array: bytes | None, step: int = 1) -> TimeArray:
     """Return instants as nanoseconds since 1970, read-only; backwards for a step of -1."""
-    times: TimeArray = (elements(array, "i8")[::step].astype(np.int64) + _EPOCH_2000) * 1000
+    times: TimeArray = (elements(array, "i8")[::step].astype(np.int64) + EPOCH_2000) * 1000
     times.setflags(write=False)
     return times
 
@@ -67,3 +70,11 @@ def elements(array: bytes | None, kind: str) -> npt.NDArray[Any]:
     if dimensions != 1 or has_null or len(array) != _HEAD.size + count * element.itemsize:
         raise InvariantViolation("the database answered with an array of another shape than was asked for")
     return np.frombuffer(array, element, count, _HEAD.size)["value"]
+
+
+def raw_row(cursor: Cursor) -> list[bytes | None]:
+    """Return the one row of a result as the server sent it, without making Python objects of its arrays."""
+    result = cursor.pgresult
+    if result is None or result.ntuples != 1:
+        raise InvariantViolation("a query that aggregates its rows gives one row")
+    return [result.get_value(0, column) for column in range(result.nfields)]

@@ -15,7 +15,7 @@ from atf.market.bar_store import NOTHING, PutAside
 from atf.market.bars import Bars, Series, Timeframe
 from atf.pause_points import pause_point
 from atf.storage import bar_writing
-from atf.storage.bar_arrays import AGGREGATES, bars_of
+from atf.storage.bar_arrays import AGGREGATES, bars_of, raw_row
 from atf.storage.bar_writing import Cursor
 from atf.storage.database import Database
 
@@ -113,7 +113,7 @@ class PostgresBarStore:
         }
         async with self._database.transaction() as connection, await _cursor(connection) as cursor:
             await cursor.execute(_BETWEEN, values)
-            return bars_of(_raw_row(cursor))
+            return bars_of(raw_row(cursor))
 
     async def ends(self, series: Series) -> tuple[datetime, datetime] | None:
         """Return when the oldest and the newest stored bar of the series open, None if there is none."""
@@ -164,14 +164,6 @@ def _series_rows(cursor: Cursor, everything: Sequence[Series]) -> dict[Series, B
         arrays = [result.get_value(row, column) for column in columns]
         found[everything[position - 1]] = bars_of(arrays, newest_first=True)
     return found
-
-
-def _raw_row(cursor: Cursor) -> list[bytes | None]:
-    """Return the one row of a result as the server sent it, without making Python objects of its arrays."""
-    result = cursor.pgresult
-    if result is None or result.ntuples != 1:
-        raise InvariantViolation("a query that aggregates bars gives one row")
-    return [result.get_value(0, column) for column in range(result.nfields)]
 
 
 async def _cursor(connection: AsyncConnection) -> Cursor:

@@ -24,6 +24,7 @@ from atf.errors import (
     TransactionConflict,
     UnstorableData,
 )
+from atf.storage.sent_arrays import register_columns
 
 MINIMUM_SERVER_VERSION: Final = 150000
 
@@ -77,6 +78,7 @@ class Database:
         self.limits = limits = limits or DatabaseLimits()
         self.url = parse_url(url)
         self.direct_url = plain_url(direct_url or url)
+        register_columns()
         self.engine: AsyncEngine = create_async_engine(
             self.url,
             pool_size=limits.pool_size,

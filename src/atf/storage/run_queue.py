@@ -8,8 +8,9 @@ dead entries (measured at half the speed).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -19,9 +20,13 @@ from atf.errors import UnstorableData
 from atf.jobs.job_type import LONGEST_SECONDS
 from atf.jobs.queue import Outcomes, PutBack, Wanted
 from atf.jobs.run import ClaimedRun, Completion, Failure, RunId, RunKey, WorkerId
+from atf.market.bars import to_nanoseconds
 from atf.storage.advisory_lock import CLAIM_LOCK
+from atf.storage.columns import big_integers, instants, integers
 from atf.storage.database import Database
+from atf.storage.ended_runs import BURIED, ENDED_ATTEMPT
 from atf.storage.pinned_connection import PinnedConnection
+from atf.storage.sent_arrays import SentArray
 from atf.storage.stored_text import error_details, error_text
 
 _LIVE: Final = """
@@ -43,7 +48,8 @@ _TAKE: Final = f"""
             {OWN_RUNTIME}, CAST(CAST(%(runtimes)s AS jsonb) ->> job_type AS float8)))"""
 _TAKEN: Final = """
     RETURNING retention_class, scheduled_for, id, run_id, job_type, job_id, user_id, attempt, max_attempts,
-              job_snapshot, started_at - GREATEST(available_at, enqueued_at) AS waited, sort_key"""
+              CAST(job_snapshot AS text), job_snapshot ->> 'version',
+              started_at - GREATEST(available_at, enqueued_at) AS waited, sort_key"""
 _CLAIMABLE: Final = """
     r.status = 'PENDING' AND r.sort_key IS NOT NULL AND r.available_at <= now() AND EXISTS (SELECT FROM live)"""
 
@@ -101,15 +107,15 @@ _NO_LIMIT: Final = 2**31 - 1
 _LONGEST_RESULT: Final = 1024 * 1024
 
 _KEYS: Final = """
-    unnest(CAST(:classes AS text[]), CAST(:instants AS timestamptz[]), CAST(:ids AS bigint[]),
+    unnest(CAST(:class_numbers AS int[]), CAST(:instants AS timestamptz[]), CAST(:ids AS bigint[]),
            CAST(:attempts AS int[])"""
 _IS_HELD: Final = """
-    r.retention_class = k.retention_class AND r.scheduled_for = k.scheduled_for AND r.id = k.id
-    AND r.attempt = k.attempt AND r.worker_id = :worker_id AND (r.status || '') = 'RUNNING'"""
+    r.retention_class = (CAST(:classes AS text[]))[k.class_number] AND r.scheduled_for = k.scheduled_for
+    AND r.id = k.id AND r.attempt = k.attempt AND r.worker_id = :worker_id AND (r.status || '') = 'RUNNING'"""
 
 _HELD: Final = text(
     f"""
-    SELECT r.id FROM {_KEYS}) AS k(retention_class, scheduled_for, id, attempt)
+    SELECT r.id FROM {_KEYS}) AS k(class_number, scheduled_for, id, attempt)
     JOIN job_schedule_runs r ON {_IS_HELD}
     ORDER BY r.retention_class, r.scheduled_for, r.id FOR NO KEY UPDATE OF r
     """
@@ -117,10 +123,11 @@ _HELD: Final = text(
 _COMPLETE: Final = text(
     f"""
     UPDATE job_schedule_runs r
-    SET status = 'COMPLETED', finished_at = clock_timestamp(), result = CAST(k.result AS jsonb), error = NULL,
-        job_snapshot = COALESCE(CAST(k.snapshot AS jsonb), r.job_snapshot)
-    FROM {_KEYS}, CAST(:results AS text[]), CAST(:snapshots AS text[]))
-         AS k(retention_class, scheduled_for, id, attempt, result, snapshot)
+    SET status = 'COMPLETED', finished_at = clock_timestamp(), error = NULL,
+        result = CAST((CAST(:results AS text[]))[k.result_number] AS jsonb),
+        job_snapshot = COALESCE(CAST((CAST(:snapshots AS text[]))[k.snapshot_number] AS jsonb), r.job_snapshot)
+    FROM {_KEYS}, CAST(:result_numbers AS int[]), CAST(:snapshot_numbers AS int[]))
+         AS k(class_number, scheduled_for, id, attempt, result_number, snapshot_number)
     WHERE {_IS_HELD}
     RETURNING r.id
     """
@@ -135,23 +142,11 @@ _PUT_BACK: Final = text(
     UPDATE job_schedule_runs r
     SET status = CASE WHEN r.cancel_requested THEN 'CANCELLED' ELSE 'PENDING' END,
         {_REQUEUED.format(delay="k.delay")}
-    FROM {_KEYS}, CAST(:delays AS interval[])) AS k(retention_class, scheduled_for, id, attempt, delay)
+    FROM {_KEYS}, CAST(:delays AS interval[])) AS k(class_number, scheduled_for, id, attempt, delay)
     WHERE {_IS_HELD}
     RETURNING r.id
     """
 )
-ENDED_ATTEMPT: Final = """
-    COALESCE(r.attempts, '[]') || jsonb_build_object(
-        'attempt', r.attempt, 'worker_id', r.worker_id, 'started_at', r.started_at, 'ended_at', clock_timestamp(),
-        'outcome', {outcome}, 'error', {error})"""
-"""SQL: the history of a run's attempts with the present one at its end."""
-BURIED: Final = """
-    INSERT INTO job_dead_letters (run_id, job_type, job_id, user_id, scheduled_for, reason, attempt, error,
-                                  error_details, attempts, job_snapshot, priority, max_attempts)
-    SELECT run_id, job_type, job_id, user_id, scheduled_for, reason, attempt, error, error_details,
-           COALESCE(attempts, '[]'), job_snapshot, priority, max_attempts
-    FROM ended WHERE status = 'FAILED' ON CONFLICT DO NOTHING"""
-"""SQL: the dead letters of those runs of the common table expression ``ended`` that have failed for good."""
 _FAIL: Final = text(
     f"""
     WITH ended AS (
@@ -170,7 +165,7 @@ _FAIL: Final = text(
             attempts = {ENDED_ATTEMPT.format(outcome="'failed'", error="CAST(k.details AS jsonb)")}
         FROM {_KEYS}, CAST(:ends AS boolean[]), CAST(:errors AS text[]), CAST(:details AS text[]),
              CAST(:delays AS interval[]))
-             AS k(retention_class, scheduled_for, id, attempt, ends, error, details, delay)
+             AS k(class_number, scheduled_for, id, attempt, ends, error, details, delay)
         WHERE {_IS_HELD}
         RETURNING r.*, CASE WHEN k.ends THEN 'permanent' ELSE 'exhausted' END AS reason),
     buried AS ({BURIED})
@@ -182,7 +177,7 @@ _CANCEL: Final = text(
     UPDATE job_schedule_runs r
     SET status = 'CANCELLED', error = 'Cancelled: while it was running',
         attempts = {ENDED_ATTEMPT.format(outcome="'cancelled'", error="NULL")}
-    FROM {_KEYS}) AS k(retention_class, scheduled_for, id, attempt)
+    FROM {_KEYS}) AS k(class_number, scheduled_for, id, attempt)
     WHERE {_IS_HELD}
     RETURNING r.id
     """
@@ -292,10 +287,14 @@ async def complete_runs(
     if not completions:
         return frozenset()
     runs = [completion.run for completion in completions]
+    results, result_numbers = _numbered([_result(completion) for completion in completions])
+    snapshots, snapshot_numbers = _numbered([_dumped(completion.snapshot) for completion in completions])
     values = {
         **_keys(worker_id, runs),
-        "results": [_result(completion) for completion in completions],
-        "snapshots": [_dumped(completion.snapshot) for completion in completions],
+        "results": results,
+        "result_numbers": result_numbers,
+        "snapshots": snapshots,
+        "snapshot_numbers": snapshot_numbers,
     }
     completed = frozenset((await connection.execute(_COMPLETE, values)).scalars())
     await tell_replay(connection, runs)
@@ -350,13 +349,21 @@ def _runtimes(wanted: Sequence[Wanted]) -> str:
 
 
 def _keys(worker_id: WorkerId, runs: Sequence[ClaimedRun]) -> dict[str, Any]:
+    classes, class_numbers = _numbered([run.key.retention_class for run in runs])
     return {
         "worker_id": worker_id,
-        "classes": [run.key.retention_class for run in runs],
-        "instants": [run.key.scheduled_for for run in runs],
-        "ids": [run.key.id for run in runs],
-        "attempts": [run.attempt for run in runs],
+        "classes": classes,
+        "class_numbers": class_numbers,
+        "instants": instants([to_nanoseconds(run.key.scheduled_for) for run in runs]),
+        "ids": big_integers([run.key.id for run in runs]),
+        "attempts": integers([run.attempt for run in runs]),
     }
+
+
+def _numbered(texts: Sequence[str | None]) -> tuple[list[str], SentArray]:
+    """Return the different texts, and for each its number in SQL, 0 for none: most of a batch say the same."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(t for t in texts if t is not None), 1)}
+    return list(numbers), integers([0 if text is None else numbers[text] for text in texts])
 
 
 def _place(row: tuple[Any, ...]) -> tuple[datetime, int]:
@@ -365,7 +372,7 @@ def _place(row: tuple[Any, ...]) -> tuple[datetime, int]:
 
 
 def _claimed(row: tuple[Any, ...]) -> ClaimedRun:
-    retention_class, scheduled_for, number, run_id, *rest, snapshot, waited, _ = row
+    retention_class, scheduled_for, number, run_id, *rest, snapshot, version, waited, _ = row
     job_type, job_id, user_id, attempt, max_attempts = rest
     return ClaimedRun(
         RunKey(retention_class, scheduled_for, number),
@@ -375,14 +382,38 @@ def _claimed(row: tuple[Any, ...]) -> ClaimedRun:
         user_id,
         attempt,
         max_attempts,
-        snapshot_of(snapshot),
+        StoredDocument(snapshot),
         waited,
+        version,
     )
 
 
 def snapshot_of(stored: object) -> Mapping[str, Any]:
     """Return a run's snapshot; what is no object says nothing, and the type's check refuses the run alone."""
     return stored if isinstance(stored, dict) else {}
+
+
+class StoredDocument(Mapping[str, Any]):
+    """A JSON object as the database has it, read when somebody looks: a batch of alerts never does.
+
+    What is no object says nothing, and the type's check refuses the run alone.
+    """
+
+    def __init__(self, text: str | None) -> None:
+        self._text = text
+
+    @cached_property
+    def _document(self) -> Mapping[str, Any]:
+        return snapshot_of(None if self._text is None else json.loads(self._text))
+
+    def __getitem__(self, name: str) -> Any:
+        return self._document[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._document)
+
+    def __len__(self) -> int:
+        return len(self._document)
 
 
 def _result(completion: Completion) -> str:

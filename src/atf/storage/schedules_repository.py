@@ -93,14 +93,9 @@ _RESUME: Final = text(
 # Bars that closed while an alert was paused are history: it must not tell now what nobody wanted to hear then.
 _FORGET_PAUSED_BARS: Final = text(
     """
-    UPDATE alert_states a
-    SET last_bar = GREATEST(a.last_bar, :now - CASE s.task_params ->> 'timeframe'
-            WHEN '1m' THEN interval '1 minute' WHEN '5m' THEN interval '5 minutes'
-            WHEN '15m' THEN interval '15 minutes' WHEN '30m' THEN interval '30 minutes'
-            WHEN '1h' THEN interval '1 hour' WHEN '4h' THEN interval '4 hours'
-            WHEN '1w' THEN interval '7 days' ELSE interval '1 day' END),
-        version = a.version + 1, updated_at = now()
-    FROM job_schedules s WHERE s.id = a.schedule_id AND s.id = :id
+    UPDATE alert_states
+    SET history_until = GREATEST(history_until, :now), version = version + 1, updated_at = now()
+    WHERE schedule_id = :id
     """
 )
 _DELETE: Final = text(

@@ -13,7 +13,7 @@ from atf.jobs.chores.rescuer import Rescued
 from atf.jobs.lease import Holder
 from atf.jobs.run import WorkerId
 from atf.storage.database import Database
-from atf.storage.run_queue import BURIED, ENDED_ATTEMPT
+from atf.storage.ended_runs import BURIED, ENDED_ATTEMPT
 
 _REGISTER: Final = text(
     """

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.alert_steps import evaluated
 
-from atf.alerts.alert import PLACEHOLDERS, parse_alert, rule_hash
-from atf.alerts.evaluation import evaluate_new_bars
-from atf.alerts.rearm import AlertState, Limits, Rearm, RearmType
+from atf.alerts.alert import PLACEHOLDERS, fresh_state, parse_alert, rule_hash
+from atf.alerts.rearm import Limits, Rearm, RearmType
 from atf.errors import InvalidAlertRule
-from atf.indicators.indicator_service import IndicatorService
 from atf.market.bars import Bars, Series, Timeframe
+from atf.rules.rule import LeafOperator
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -46,7 +46,7 @@ def test_defaults_are_filled_in() -> None:
     assert alert.series == Series("AAPL", Timeframe.H1)
     assert alert.rearm == Rearm(RearmType.EDGE)
     assert alert.limits == Limits()
-    assert alert.channels == ("inbox",)
+    assert alert.notify.channels == ("inbox",)
 
 
 def test_everything_of_this_version_is_read() -> None:
@@ -59,7 +59,7 @@ def test_everything_of_this_version_is_read() -> None:
     )
     assert alert.rearm == Rearm(RearmType.PERSISTENCE, 3, timedelta(seconds=90.5))
     assert alert.limits == Limits(datetime(2026, 12, 31, tzinfo=UTC), 5)
-    assert (alert.channels, alert.message_template) == (("console", "inbox"), "{ticker}")
+    assert (alert.notify.channels, alert.notify.message_template) == (("console", "inbox"), "{ticker}")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,9 @@ def test_everything_of_this_version_is_read() -> None:
         (config(timeframe="2h"), "timeframe", '"2h" is not one of 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w'),
         (config(timeframe=60), "timeframe", "60 is not one of 1m"),
         (config(timefram="1h"), "timefram", "unknown field; did you mean 'timeframe'?"),
-        (config(calendar="XNYS"), "calendar", "unknown field; allowed: ticker, timeframe, rule"),
+        (config(calender="XNYS"), "calender", "unknown field; did you mean 'calendar'?"),
+        (config(calendar=""), "calendar", "'' should be non-empty"),
+        (config(schema_version=2), "schema_version", "1 was expected"),
         (config(rule=[]), "rule", "must be an object, got []"),
         (config(rule=leaf(value="70")), "rule.value", "must be a finite number or an operand object"),
         (config(rule=leaf(value=True)), "rule.value", "must be a finite number or an operand object, got true"),
@@ -90,7 +92,7 @@ def test_everything_of_this_version_is_read() -> None:
             "must be a finite number, got a value that is too large",
         ),
         (config(rule=leaf(offset=10**5000)), "rule.offset", "must be a finite number"),
-        (config(rule=leaf(operator="crosses_above")), "rule.operator", 'unknown operator "crosses_above"'),
+        (config(rule=leaf(operator="crosess")), "rule.operator", 'unknown operator "crosess"; did you mean'),
         (
             config(rule={"operator": "and", "conditions": [leaf(), leaf(indicator="rsii")]}),
             "rule.conditions[1].indicator",
@@ -105,10 +107,20 @@ def test_everything_of_this_version_is_read() -> None:
         (
             config(rearm={"type": "egde"}),
             "rearm.type",
-            '"egde" is not one of simple, edge, cooldown, persistence; ',
+            '"egde" is not one of simple, edge, hysteresis, cooldown, persistence, crossing; ',
         ),
-        (config(rearm={"type": "hysteresis", "threshold": 0.02}), "rearm.type", '"hysteresis" is not one of'),
-        (config(rearm={"type": "crossing"}), "rearm.type", '"crossing" is not one of'),
+        (config(rearm={"type": "hysteresis"}), "rearm.threshold", "type 'hysteresis' needs a fraction, such as"),
+        (
+            config(rearm={"type": "hysteresis", "threshold": 2}),
+            "rearm.threshold",
+            "is a fraction of the level and must be below 1, got 2: 0.02 means 2 %",
+        ),
+        (config(rearm={"type": "hysteresis", "threshold": -0.1}), "rearm.threshold", "-0.1 is less than the"),
+        (
+            config(rearm={"type": "hysteresis", "threshold": 1, "unit": "percent"}),
+            "rearm.unit",
+            '"percent" is not one of relative, absolute',
+        ),
         (config(rearm={"type": "cooldown"}), "rearm.cooldown", "type 'cooldown' needs seconds greater than 0"),
         (config(rearm={"type": "cooldown", "cooldown": 0}), "rearm.cooldown", "type 'cooldown' needs seconds"),
         (config(rearm={"type": "edge", "cooldown": -1}), "rearm.cooldown", "-1 is less than the minimum of 0"),
@@ -120,7 +132,7 @@ def test_everything_of_this_version_is_read() -> None:
         (config(rearm={"type": "edge", "bars": 0}), "rearm.bars", "0 is less than the minimum of 1"),
         (config(rearm={"type": "edge", "bars": 1.5}), "rearm.bars", "must be an integer, got 1.5"),
         (config(rearm={"type": "edge", "bars": True}), "rearm.bars", "must be an integer, got true"),
-        (config(rearm={"type": "edge", "threshold": 2}), "rearm.threshold", "unknown field; allowed: type, bars"),
+        (config(rearm={"type": "edge", "threshold": 0.1}), "rearm.threshold", "only type 'hysteresis' has a"),
         (config(notify=[]), "notify", "must be an object, got []"),
         (config(notify={"channels": []}), "notify.channels", "[] should be non-empty"),
         (config(notify={"channels": "inbox"}), "notify.channels", 'must be an array, got "inbox"'),
@@ -133,7 +145,7 @@ def test_everything_of_this_version_is_read() -> None:
         (
             config(notify={"channels": ["imbox"]}),
             "notify.channels[0]",
-            '"imbox" is not one of console, inbox; did',
+            '"imbox" is not one of console, inbox, telegram, email, web; did',
         ),
         (config(options={"expires_at": 5}), "options.expires_at", "must be a string, got 5"),
         (config(options={"expires_at": "soon"}), "options.expires_at", "must be a time with its zone such as"),
@@ -141,7 +153,7 @@ def test_everything_of_this_version_is_read() -> None:
         (config(options={"expires_at": "0001-01-01T00:00:00+23:59"}), "options.expires_at", "must be a time"),
         (config(options={"max_triggers": 0}), "options.max_triggers", "0 is less than the minimum of 1"),
         (config(options={"max_triggers": True}), "options.max_triggers", "must be an integer, got true"),
-        (config(options={"evaluate_on": "live"}), "options.evaluate_on", '"live" is not one of bar_close'),
+        (config(options={"evaluate_on": "tick"}), "options.evaluate_on", '"tick" is not one of bar_close, live'),
         (config(options={"expire_at": ""}), "options.expire_at", "unknown field; did you mean 'expires_at'?"),
         (
             template("{price}"),
@@ -192,12 +204,12 @@ def test_absurd_nesting_is_refused_shortly(depth: int) -> None:
 )
 def test_braces_double_to_escape(text: str, message: str) -> None:
     alert = parse_alert(template(text))
-    assert alert.message_template.format_map({"ticker": "AAPL", "close": "5"}) == message
+    assert alert.notify.message_template.format_map({"ticker": "AAPL", "close": "5"}) == message
 
 
 def test_every_placeholder_is_allowed() -> None:
     text = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-    assert parse_alert(template(text)).message_template == text
+    assert parse_alert(template(text)).notify.message_template == text
 
 
 # ---------------------------------------------------------------- rule_hash
@@ -300,8 +312,13 @@ operands = st.fixed_dictionaries(
 comparisons = st.builds(
     lambda left, sign, right: {**left, "operator": sign, "value": right},
     operands,
-    st.sampled_from([">", ">=", "<", "<=", "==", "!="]),
-    st.one_of(st.floats(allow_nan=False, allow_infinity=False), operands, anything),
+    st.sampled_from(list(map(str, LeafOperator))),
+    st.one_of(
+        st.floats(allow_nan=False, allow_infinity=False),
+        operands,
+        st.lists(st.one_of(st.integers(0, 200), operands), min_size=2, max_size=2),
+        anything,
+    ),
 )
 trees = st.recursive(
     comparisons,
@@ -316,8 +333,13 @@ configs = st.fixed_dictionaries(
     {"ticker": st.just("AAPL"), "timeframe": st.sampled_from(list(Timeframe)).map(str), "rule": trees},
     optional={
         "rearm": st.fixed_dictionaries(
-            {"type": st.sampled_from(["simple", "edge", "cooldown", "persistence"])},
-            optional={"bars": st.integers(0, 5), "cooldown": st.floats(0, 1e5)},
+            {"type": st.sampled_from(list(map(str, RearmType)))},
+            optional={
+                "bars": st.integers(0, 5),
+                "cooldown": st.floats(0, 1e5),
+                "threshold": st.floats(0, 2),
+                "unit": st.sampled_from(["relative", "absolute"]),
+            },
         ),
         "notify": st.fixed_dictionaries({"message_template": st.text("{}abclose!:", min_size=1, max_size=8)}),
         "options": st.fixed_dictionaries(
@@ -338,7 +360,7 @@ def test_whatever_json_is_given_only_invalid_alert_rule_is_raised(document: obje
     except InvalidAlertRule as exc:
         assert exc.reason  # noqa: PT017 - most documents are refused, some are accepted, nothing else happens
     else:
-        assert alert.channels
+        assert alert.notify.channels
 
 
 @settings(max_examples=200)
@@ -350,14 +372,7 @@ def test_what_is_accepted_can_be_evaluated_on_any_bars(document: dict[str, Any],
         return
     length = alert.series.timeframe.length
     bars = Bars.from_rows([(HOURS + length * index, *row) for index, row in enumerate(values)])
-    result = evaluate_new_bars(
-        alert,
-        AlertState(rule_hash=alert.rule_hash),
-        bars,
-        IndicatorService().session(bars),
-        history_until=HOURS,
-        now=HOURS + length * len(values),
-    )
+    result = evaluated(alert, fresh_state(alert, HOURS), bars, HOURS + length * len(values))
     assert json.dumps(document, allow_nan=False)
     assert result.bars_evaluated <= len(values)
-    alert.message_template.format_map(dict.fromkeys(PLACEHOLDERS, ""))
+    alert.notify.message_template.format_map(dict.fromkeys(PLACEHOLDERS, ""))

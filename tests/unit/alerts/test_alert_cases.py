@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.alert_steps import evaluated, needed
 
-from atf.alerts.alert import Alert, parse_alert
-from atf.alerts.evaluation import bars_needed, evaluate_new_bars
-from atf.alerts.rearm import AlertState, AlertStatus, DataStatus, Gate
+from atf.alerts.alert import Alert, fresh_state, parse_alert, renewed_state
+from atf.alerts.state import AlertState, AlertStatus, DataStatus, Gate
 from atf.errors import InvalidAlertRule
-from atf.indicators.indicator_service import IndicatorService
 from atf.market.bars import Bars, to_instant
 
 PROJECT = Path(__file__).parents[3]
@@ -26,27 +25,11 @@ def document(path: Path) -> dict[str, Any]:
     return found
 
 
-def of_this_version(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with a channel of this version: who is told does not decide when an alert fires."""
-    return {**config, "notify": {**config.get("notify", {}), "channels": ["inbox"]}}
-
-
-def is_of_this_version(case: dict[str, Any]) -> bool:
-    if "workers" in case or "config_changes" in case:
-        return False
-    try:
-        parse_alert(of_this_version(case["config"]))
-    except InvalidAlertRule:
-        return False
-    return True
-
-
 def cases() -> Iterator[Any]:
     for case in document(OURS)["cases"]:
         yield pytest.param(case, id=case["name"])
     for case in document(BESIDE).get("cases", []):
-        if is_of_this_version(case):
-            yield pytest.param(case, id=f"beside-{case['name']}")
+        yield pytest.param(case, id=f"beside-{case['name']}")
 
 
 def instant(text: str) -> datetime:
@@ -60,7 +43,7 @@ def bars_of(rows: list[list[Any]]) -> Bars:
 def restarted(state: AlertState) -> AlertState:
     """The state as another process reads it: through JSON and nothing else."""
     fields = json.loads(json.dumps(asdict(state), default=lambda value: value.isoformat()))
-    for name in ("cooldown_until", "last_bar", "last_trigger_bar"):
+    for name in ("cooldown_until", "last_bar", "last_trigger_bar", "history_until"):
         fields[name] = None if fields[name] is None else instant(fields[name])
     fields["gate"] = Gate(fields["gate"])
     fields["status"] = AlertStatus(fields["status"])
@@ -73,32 +56,32 @@ class Player:
 
     def __init__(self, case: dict[str, Any]) -> None:
         self.case = case
-        self.alert: Alert = parse_alert(of_this_version(case["config"]))
-        self.state = AlertState(rule_hash=self.alert.rule_hash)
+        self.alert: Alert = parse_alert(case["config"])
         self.triggers: list[datetime] = []
         earliest = min(instant(row[0]) for row in case["bars"])
-        self.created_at = instant(case["created_at"]) if "created_at" in case else earliest
+        self.state = fresh_state(self.alert, instant(case["created_at"]) if "created_at" in case else earliest)
 
     def play(self) -> None:
         restarts = set(self.case["restarts_at"])
+        edits = {edit["after"]: parse_alert(edit["config"]) for edit in self.case.get("config_changes", [])}
         for count in self.case.get("feed", range(1, len(self.case["bars"]) + 1)):
             self.feed(self.case["bars"][:count])
             if count - 1 in restarts:
                 self.state = restarted(self.state)
+            if count - 1 in edits:
+                self.edit(edits[count - 1])
+
+    def edit(self, alert: Alert) -> None:
+        if alert.rule_hash != self.alert.rule_hash:
+            self.state = renewed_state(alert, self.state)
+        self.alert = alert
 
     def feed(self, rows: list[list[Any]]) -> None:
         given, timeframe = bars_of(rows), self.alert.series.timeframe
         newest_close = to_instant(int(given.open_time[-1])) + timeframe.length
         now = instant(self.case["now"]) if "now" in self.case else newest_close
-        bars = given.closed_at(now, timeframe).last(bars_needed(self.alert, self.state, self.created_at, now))
-        result = evaluate_new_bars(
-            self.alert,
-            self.state,
-            bars,
-            IndicatorService().session(bars),
-            history_until=self.created_at,
-            now=now,
-        )
+        bars = given.closed_at(now, timeframe).last(needed(self.alert, self.state, now))
+        result = evaluated(self.alert, self.state, bars, now)
         self.state = result.state
         self.triggers += [trigger.bar_time for trigger in result.triggers]
 
@@ -111,10 +94,14 @@ def test_case(case: dict[str, Any]) -> None:
     assert player.triggers == [instant(text) for text in expected["trigger_bar_times"]], case.get("why")
     assert player.state.status == expected["final_state_status"]
     assert player.state.data_status == expected["final_data_status"]
-    assert player.state.trigger_count == len(player.triggers)
+    if "config_changes" not in case:  # another rule counts from the beginning
+        assert player.state.trigger_count == len(player.triggers)
 
 
-@pytest.mark.parametrize("case", document(OURS)["cases"], ids=lambda case: str(case["name"]))
+UNEDITED = [case for case in document(OURS)["cases"] if "config_changes" not in case]
+
+
+@pytest.mark.parametrize("case", UNEDITED, ids=lambda case: str(case["name"]))
 def test_case_is_the_same_in_one_batch(case: dict[str, Any]) -> None:
     player = Player({**case, "feed": [len(case["bars"])]})
     player.play()
@@ -122,10 +109,15 @@ def test_case_is_the_same_in_one_batch(case: dict[str, Any]) -> None:
     assert player.state.status == case["expected"]["final_state_status"]
 
 
-@pytest.mark.parametrize(
-    "case", document(BESIDE).get("invalid_configs", []), ids=lambda case: f"beside-{case['name']}"
-)
+def invalid_configs() -> Iterator[Any]:
+    for case in document(OURS)["invalid_configs"]:
+        yield pytest.param(case, id=case["name"])
+    for case in document(BESIDE).get("invalid_configs", []):
+        yield pytest.param(case, id=f"beside-{case['name']}")
+
+
+@pytest.mark.parametrize("case", list(invalid_configs()))
 def test_invalid_config_is_refused_at_its_path(case: dict[str, Any]) -> None:
     with pytest.raises(InvalidAlertRule) as refused:
-        parse_alert(of_this_version(case["config"]))
+        parse_alert(case["config"])
     assert refused.value.field == case["expected_error_path"]

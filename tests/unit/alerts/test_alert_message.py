@@ -1,9 +1,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
-from atf.alerts.alert import parse_alert
+from atf.alerts.alert import Notify, parse_alert
 from atf.alerts.alert_message import compose, storable, trigger_key
-from atf.alerts.evaluation import Trigger
+from atf.alerts.trigger import Trigger
 
 BAR = datetime(2027, 3, 1, 14, tzinfo=UTC)
 NAN, INFINITY = float("nan"), float("inf")
@@ -60,7 +60,7 @@ def test_key_does_not_depend_on_how_the_instant_is_written() -> None:
 
 
 def test_values_in_the_text_are_not_read_as_placeholders() -> None:
-    alert = replace(parse_alert(CONFIG), message_template="{ticker}", series=parse_alert(CONFIG).series)
+    alert = replace(parse_alert(CONFIG), notify=Notify(message_template="{ticker}"))
     assert compose(7, 2, "{close}", alert, TRIGGER).title == "Alert {close}"
 
 

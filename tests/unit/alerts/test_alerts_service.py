@@ -7,6 +7,7 @@ import pytest
 
 from atf.alerts.alert import rule_hash
 from atf.alerts.alerts_service import DEFAULT_CRON, AlertRecord, AlertsService, NewAlert, TriggerRecord
+from atf.alerts.state import AlertState
 from atf.errors import Conflict, InvalidAlertRule, InvalidCron, InvalidInput, NotFound
 from atf.jobs.run import JobType
 from atf.jobs.schedules_service import SchedulesService, UserLimits
@@ -58,10 +59,10 @@ class Memory:
     done: list[tuple[Any, ...]] = field(default_factory=list)
 
     async def add(
-        self, user_id: int, schedule: ScheduleCreate, *, rule_hash: str, now: datetime, next_fire_at: datetime
+        self, user_id: int, schedule: ScheduleCreate, *, state: AlertState, now: datetime, next_fire_at: datetime
     ) -> Schedule:
         made = await self.create_schedule(user_id, schedule, now=now, next_fire_at=next_fire_at)
-        self.hashes[made.id] = rule_hash
+        self.hashes[made.id] = state.rule_hash
         return made
 
     async def create_schedule(
@@ -135,6 +136,16 @@ class Memory:
         self.done.append(("triggers", schedule_id, limit))
         return []
 
+    async def mute(self, schedule_id: int, until: datetime | None) -> None:
+        self.done.append(("mute", schedule_id, until))
+
+    async def begin_anew(self, schedule_id: int, state: AlertState) -> None:
+        self.done.append(("begin anew", schedule_id, state))
+
+    async def acknowledge(self, schedule_id: int) -> int:
+        self.done.append(("acknowledge", schedule_id))
+        return 3
+
 
 @pytest.fixture
 def memory() -> Memory:
@@ -145,6 +156,18 @@ def memory() -> Memory:
 def service(memory: Memory) -> AlertsService:
     clock = FrozenMarketClock()
     return AlertsService(memory, SchedulesService(memory, clock), open_market(AaplOnly()), clock)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [({"options": {"evaluate_on": "live"}}, "options.evaluate_on"), ({"calendar": "XNYS"}, "calendar")],
+)
+async def test_what_is_not_evaluated_yet_is_not_stored(
+    service: AlertsService, memory: Memory, more: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidAlertRule) as refused:
+        await service.add(1, NewAlert({**CONFIG, **more}))
+    assert (refused.value.field, memory.schedules) == (field, {})
 
 
 async def test_an_alert_counts_as_a_schedule_of_its_user(memory: Memory) -> None:

@@ -5,12 +5,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.alert_steps import evaluated, needed
 
-from atf.alerts.alert import Alert, parse_alert
-from atf.alerts.evaluation import Trigger, bars_needed, evaluate_new_bars
-from atf.alerts.rearm import AlertState, AlertStatus, DataStatus
+from atf.alerts.alert import Alert, fresh_state, parse_alert
+from atf.alerts.evaluation import evaluate
+from atf.alerts.readings import WatchedBars
+from atf.alerts.roster import roster_of
+from atf.alerts.state import AlertState, AlertStatus, DataStatus, StateColumns
+from atf.alerts.trigger import Trigger
+from atf.alerts.watched import close_times
 from atf.indicators.indicator_service import IndicatorService
-from atf.market.bars import Bars
+from atf.market.bars import Bars, Timeframe
 
 BEGIN = datetime(2027, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,22 +39,14 @@ class Run:
 
     def __init__(self, alert: Alert, history_until: datetime = LONG_AGO) -> None:
         self.alert = alert
-        self.history_until = history_until
-        self.state = AlertState(rule_hash=alert.rule_hash)
+        self.state = fresh_state(alert, history_until)
         self.triggers: list[Trigger] = []
         self.evaluated: list[int] = []
 
     def over(self, bars: Bars, *, now: datetime | None = None, surplus: int = 0) -> None:
         now = now or bars.time_at(len(bars) - 1) + HOUR
-        loaded = bars.last(bars_needed(self.alert, self.state, self.history_until, now) + surplus)
-        result = evaluate_new_bars(
-            self.alert,
-            self.state,
-            loaded,
-            IndicatorService().session(loaded),
-            history_until=self.history_until,
-            now=now,
-        )
+        loaded = bars.last(needed(self.alert, self.state, now) + surplus)
+        result = evaluated(self.alert, self.state, loaded, now)
         self.state = result.state
         self.triggers += result.triggers
         self.evaluated.append(result.bars_evaluated)
@@ -59,6 +56,7 @@ class Run:
         return [int((trigger.bar_time - BEGIN) / HOUR) for trigger in self.triggers]
 
 
+SMA = {"indicator": "sma", "params": {"period": 2}}
 closes = st.lists(st.one_of(st.none(), st.sampled_from([4.0, 5.0, 6.0, 7.0])), min_size=1, max_size=25)
 leaf_rules = st.sampled_from(
     [
@@ -67,6 +65,16 @@ leaf_rules = st.sampled_from(
         {"indicator": "price", "operator": ">", "value": {"indicator": "price", "offset": 2}},
         {"indicator": "change_pct", "operator": "!=", "value": 0},
         {"indicator": "rsi", "params": {"period": 2}, "operator": ">", "value": 50, "offset": 1},
+        {"indicator": "price", "operator": "between", "value": [5, 6]},
+        {
+            "indicator": "price",
+            "operator": "outside",
+            "value": [5, {"indicator": "sma", "params": {"period": 2}}],
+        },
+        {"indicator": "price", "operator": "crosses_above", "value": 5},
+        {"indicator": "price", "operator": "crosses", "value": SMA},
+        {"indicator": "price", "operator": "enters", "value": [5, 6]},
+        {"indicator": "price", "operator": "exits", "value": [4.5, 6.5]},
     ]
 )
 rules = st.recursive(
@@ -88,6 +96,10 @@ rearms = st.sampled_from(
         {"type": "edge", "cooldown": 7200},
         {"type": "cooldown", "cooldown": 10800},
         {"type": "persistence", "bars": 2},
+        {"type": "hysteresis", "threshold": 0.2},
+        {"type": "hysteresis", "threshold": 1, "unit": "absolute", "cooldown": 3600},
+        {"type": "crossing"},
+        {"type": "crossing", "bars": 2},
     ]
 )
 options = st.sampled_from([{}, {"max_triggers": 2}, {"expires_at": "2027-03-01T09:00:00Z"}])
@@ -174,16 +186,16 @@ def test_bars_needed_covers_every_bar_that_may_be_new(
 ) -> None:
     alert = alert_of(PRICE_ABOVE_5)
     last_bar = None if state_bar is None else BEGIN + HOUR * state_bar
-    state = AlertState(rule_hash=alert.rule_hash, last_bar=last_bar)
+    state = AlertState(alert.rule_hash, BEGIN + HOUR * history, last_bar=last_bar)
     # One more than the bars that may be new, as the price reads the bar itself.
-    assert bars_needed(alert, state, BEGIN + HOUR * history, BEGIN + HOUR * now) == expected + 1
+    assert needed(alert, state, BEGIN + HOUR * now) == expected + 1
 
 
 def test_bars_needed_reaches_back_by_window_and_offset() -> None:
     rule = {"indicator": "sma", "params": {"period": 100}, "offset": 4, "operator": ">", "value": 1}
     alert = alert_of(rule)
-    needed = bars_needed(alert, AlertState(rule_hash=""), BEGIN, BEGIN)
-    assert needed == 1 + 2000 + 4
+    found = needed(alert, AlertState("", BEGIN), BEGIN)
+    assert found == 1 + 2000 + 4
 
 
 @pytest.mark.parametrize("multiplier", [1e308, -1e308])
@@ -233,12 +245,9 @@ def test_trigger_is_late_after_more_than_two_timeframes(seconds: int, is_late: b
 
 def test_no_bars_at_all_leave_the_state_alone() -> None:
     alert = alert_of(PRICE_ABOVE_5, options={"expires_at": "2027-03-01T09:00:00Z"})
-    state = AlertState(rule_hash=alert.rule_hash)
-    session = IndicatorService().session(Bars.empty())
+    state = fresh_state(alert, LONG_AGO)
     for hour, status in ((9, AlertStatus.ARMED), (10, AlertStatus.EXPIRED)):
-        result = evaluate_new_bars(
-            alert, state, Bars.empty(), session, history_until=LONG_AGO, now=BEGIN + HOUR * hour
-        )
+        result = evaluated(alert, state, Bars.empty(), BEGIN + HOUR * hour)
         assert (result.state.status, result.triggers, result.bars_evaluated) == (status, (), 0)
 
 
@@ -252,17 +261,104 @@ def test_history_costs_no_indicator_values_of_its_own() -> None:
     """A sibling on the same series may have asked for thousands of bars more than a new alert reads."""
     alert = alert_of({"indicator": "rsi", "operator": ">", "value": 101})
     bars, service = bars_of(list(WALK)), IndicatorService()
-    state = AlertState(rule_hash=alert.rule_hash)
     now = BEGIN + HOUR * 900
-    session = service.session(bars)
-    result = evaluate_new_bars(alert, state, bars, session, history_until=now - HOUR * 3, now=now)
-    assert (result.bars_evaluated, service.calculations) == (3, 3)
+    columns = StateColumns.of([fresh_state(alert, now - HOUR * 3)])
+    watched = WatchedBars(bars, close_times(bars, alert.series.timeframe), service.session(bars))
+    result = evaluate(roster_of([alert]), columns, [{}], {alert.watched: watched}, now)
+    assert (result.bars.tolist(), service.calculations) == ([3], 3)
 
 
 @pytest.mark.parametrize("status", [AlertStatus.COMPLETED, AlertStatus.EXPIRED])
 def test_final_state_is_left_alone(status: AlertStatus) -> None:
     alert = alert_of(PRICE_ABOVE_5)
-    state, bars = AlertState(rule_hash=alert.rule_hash, status=status), bars_of([6.0, 6.0])
-    session = IndicatorService().session(bars)
-    result = evaluate_new_bars(alert, state, bars, session, history_until=BEGIN + HOUR, now=BEGIN + HOUR * 2)
+    state, bars = AlertState(alert.rule_hash, status=status), bars_of([6.0, 6.0])
+    result = evaluated(alert, state, bars, BEGIN + HOUR * 2)
     assert (result.state, result.triggers, result.bars_evaluated) == (state, (), 0)
+
+
+def negated(rule: dict[str, Any]) -> dict[str, Any]:
+    return {"operator": "not", "conditions": [rule]}
+
+
+@given(st.lists(rules, min_size=1, max_size=3), rearms, closes)
+def test_de_morgan_equivalents_fire_alike(
+    parts: list[dict[str, Any]], rearm: dict[str, Any], values: list[float | None]
+) -> None:
+    one = negated({"operator": "and", "conditions": parts})
+    other = {"operator": "or", "conditions": [negated(part) for part in parts]}
+    runs = [Run(alert_of(rule, rearm=rearm)) for rule in (one, other)]
+    for run in runs:
+        run.over(bars_of(values))
+    assert runs[0].fired == runs[1].fired
+
+
+@given(st.sampled_from([">", ">=", "<", "<=", "==", "!=", "between", "outside"]), closes)
+def test_hysteresis_without_width_is_edge(sign: str, values: list[float | None]) -> None:
+    level = [5, 6] if sign in ("between", "outside") else 5
+    rule = {"indicator": "price", "operator": sign, "value": level}
+    fired = []
+    for rearm in ({"type": "hysteresis", "threshold": 0}, {"type": "edge"}):
+        run = Run(alert_of(rule, rearm=rearm))
+        run.over(bars_of(values))
+        fired.append(run.fired)
+    assert fired[0] == fired[1]
+
+
+@given(st.lists(st.tuples(rules, rearms, st.integers(0, 24)), min_size=1, max_size=6), closes)
+def test_alerts_that_are_judged_together_do_not_mix(
+    given_: list[tuple[dict[str, Any], dict[str, Any], int]], values: list[float | None]
+) -> None:
+    """Each has seen another part of the bars before, and may share rule, indicators or cohort with others."""
+    bars = bars_of(values)
+    alerts, states, expected = [], [], []
+    for rule, rearm, seen in given_:
+        run = Run(alert_of(rule, rearm=rearm))
+        if seen:
+            run.over(bars[:seen])
+        alerts.append(run.alert)
+        states.append(run.state)
+        before = len(run.fired)
+        run.over(bars)
+        expected.append((run.state, run.fired[before:]))
+    watched = WatchedBars(bars, close_times(bars, Timeframe.H1), IndicatorService().session(bars))
+    columns = StateColumns.of(states)
+    now = bars.time_at(len(bars) - 1) + HOUR
+    found = evaluate(
+        roster_of(alerts), columns, [state.sides for state in states], {alerts[0].watched: watched}, now
+    )
+    for row, (state, fired) in enumerate(expected):
+        assert columns.state(row, states[row], found.sides.get(row, states[row].sides)) == state
+        hours = [int((one.bar_time - BEGIN) / HOUR) for one in found.triggers.get(row, [])]
+        assert hours == fired
+
+
+def test_what_happened_before_the_alert_was_made_tells_the_side() -> None:
+    rule = {"indicator": "price", "operator": "crosses_above", "value": 5}
+    run = Run(alert_of(rule), history_until=BEGIN + HOUR * 2)
+    run.over(bars_of([6.0, 4.0, 6.0]))
+    assert run.fired == [2]
+
+
+def test_crossing_is_opened_by_history_on_the_other_side() -> None:
+    rule = {"indicator": "price", "operator": ">", "value": 5}
+    for history, fired in (([4.0, 6.0], []), ([6.0, 4.0], [2]), ([4.0, 5.0], [2]), ([6.0, 5.0], [])):
+        run = Run(alert_of(rule, rearm={"type": "crossing"}), history_until=BEGIN + HOUR * 2)
+        run.over(bars_of([*history, 6.0]))
+        assert run.fired == fired, history
+
+
+def test_a_side_is_not_moved_by_the_revision_of_a_bar_that_was_seen() -> None:
+    """Another one of the cohort is one bar further behind, and looks at that bar for the first time."""
+    rule = {"indicator": "price", "operator": "crosses_above", "value": 5}
+    ahead, behind = Run(alert_of(rule)), Run(alert_of(rule))
+    ahead.over(bars_of([4.0, 4.0, 4.0]))
+    behind.over(bars_of([4.0, 4.0]))
+    bars = bars_of([4.0, 4.0, 6.0, 6.0, 6.0, 6.0])
+    watched = WatchedBars(bars, close_times(bars, Timeframe.H1), IndicatorService().session(bars))
+    columns = StateColumns.of([ahead.state, behind.state])
+    sides = [ahead.state.sides, behind.state.sides]
+    now = BEGIN + HOUR * 6
+    found = evaluate(roster_of([ahead.alert, behind.alert]), columns, sides, {ahead.alert.watched: watched}, now)
+    fired = {row: [trigger.bar_time for trigger in triggers] for row, triggers in found.triggers.items()}
+    assert fired == {0: [BEGIN + HOUR * 3], 1: [BEGIN + HOUR * 2]}
+    assert found.bars.tolist() == [3, 4]

@@ -5,18 +5,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
-from atf.alerts.alert import parse_alert
-from atf.alerts.evaluation import evaluate_new_bars
+from atf.alerts.alert import fresh_state, parse_alert
+from atf.alerts.evaluation import evaluate
 from atf.alerts.evaluator import AlertCommit, AlertEvaluator
-from atf.alerts.outcome import LoadedAlert, Outcome, StoredAlert
-from atf.alerts.rearm import AlertState, AlertStatus
+from atf.alerts.outcome import NO_STATE, Outcomes, StoredAlert, StoredStates
+from atf.alerts.state import NEVER, AlertState, AlertStatus, StateColumns
 from atf.errors import InvalidAlertRule, NotFound, TemporaryFailure, TransactionConflict, UnstorableData
+from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, RunId, RunKey, WorkerId
-from atf.market.bars import Bars, Series, Timeframe
+from atf.market.bars import Bars, Series, Timeframe, to_nanoseconds
 from atf.market.provider import ProviderTraits
 from atf.notifications.message import OutgoingMessage
+from atf.rules.operands import Constant
 from atf.testing.market import open_market
 
 BEGIN = datetime(2027, 3, 1, tzinfo=UTC)
@@ -40,22 +43,25 @@ def config(symbol: str = "T", level: object = 5, **fields: Any) -> dict[str, Any
     return {"ticker": symbol, "timeframe": "1h", "rule": rule, **fields}
 
 
-def stored(schedule_id: int, configuration: Mapping[str, Any] | None = None, **fields: Any) -> StoredAlert:
+@dataclass(frozen=True)
+class Kept:
+    """An alert with its state, as a test sees it in one piece; ``state`` is None if it was lost."""
+
+    schedule_id: int
+    config: Mapping[str, Any]
+    state: AlertState | None
+    version: int = 1
+    is_active: bool = True
+    muted_until: datetime | None = None
+
+
+def stored(schedule_id: int, configuration: Mapping[str, Any] | None = None, **fields: Any) -> Kept:
     document = config() if configuration is None else configuration
     try:
-        state = AlertState(rule_hash=parse_alert(document).rule_hash)
+        state = fresh_state(parse_alert(document), BEGIN - HOUR)
     except InvalidAlertRule:
         state = AlertState(rule_hash="")
-    defaults: dict[str, Any] = {
-        "user_id": 1,
-        "name": f"alert {schedule_id}",
-        "config": document,
-        "version": 1,
-        "is_active": True,
-        "created_at": BEGIN - HOUR,
-        "state": state,
-    }
-    return StoredAlert(schedule_id, **{**defaults, **fields})
+    return Kept(schedule_id, document, state, **fields)
 
 
 def run_of(run_id: int, job_id: int | None, hour: int = 1, version: int = 1) -> ClaimedRun:
@@ -68,6 +74,7 @@ def run_of(run_id: int, job_id: int | None, hour: int = 1, version: int = 1) -> 
         attempt=1,
         max_attempts=10,
         snapshot={"version": version},
+        version=str(version),
     )
 
 
@@ -91,14 +98,20 @@ class FakeCommit:
     async def held(self, worker_id: WorkerId, runs: Sequence[ClaimedRun]) -> frozenset[int]:
         return frozenset(run.key.id for run in runs) - self._store.taken_away
 
-    async def unchanged(self, loaded: Sequence[LoadedAlert]) -> frozenset[int]:
-        return frozenset(one.stored.schedule_id for one in loaded) - self._store.changed
+    async def unchanged(self, outcomes: Outcomes) -> Sequence[int]:
+        return [row for row, number in enumerate(outcomes.ids.tolist()) if number not in self._store.changed]
 
-    async def states(self, outcomes: Sequence[Outcome]) -> None:
-        self._work.states |= {outcome.schedule_id: outcome.evaluation.state for outcome in outcomes}
+    async def states(self, outcomes: Outcomes) -> None:
+        for row, loaded in enumerate(outcomes.loaded):
+            number, found = loaded.stored.schedule_id, outcomes.evaluated
+            before = self._store.alerts[number].state or AlertState("")
+            sides = found.sides.get(row, {} if outcomes.is_renewed[row] else before.sides)
+            before = replace(before, rule_hash=loaded.alert.rule_hash)
+            self._work.states[number] = found.states.state(row, before, sides)
 
-    async def triggers(self, outcomes: Sequence[Outcome]) -> None:
-        self._work.triggers += [(o.schedule_id, t.bar_time) for o in outcomes for t in o.evaluation.triggers]
+    async def triggers(self, outcomes: Outcomes) -> None:
+        ids = outcomes.ids.tolist()
+        self._work.triggers += [(ids[row], trigger.bar_time) for row, trigger in outcomes.triggers()]
 
     async def outbox(self, messages: Sequence[OutgoingMessage]) -> None:
         if any(message.payload["alert_id"] in self._store.unstorable for message in messages):
@@ -119,7 +132,7 @@ class FakeCommit:
 class FakeStore:
     """Alerts in memory; what is in the sets behaves badly."""
 
-    def __init__(self, *alerts: StoredAlert) -> None:
+    def __init__(self, *alerts: Kept) -> None:
         self.alerts = {alert.schedule_id: alert for alert in alerts}
         self.done = Committed()
         self.taken_away: frozenset[int] = frozenset()
@@ -129,8 +142,26 @@ class FakeStore:
         self.commits = 0
         self.is_open = False
 
-    async def load(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
-        return [self.alerts[one] for one in schedule_ids if one in self.alerts]
+    async def states(self, schedule_ids: Sequence[int]) -> StoredStates:
+        kept = [self.alerts[one] for one in schedule_ids if one in self.alerts]
+        states = [one.state or AlertState("") for one in kept]
+        return StoredStates(
+            np.array([one.schedule_id for one in kept], dtype=np.int64),
+            np.array([one.version for one in kept], dtype=np.int64),
+            np.array([one.is_active for one in kept], dtype=np.bool_),
+            np.array([NO_STATE if one.state is None else one.state.version for one in kept], dtype=np.int64),
+            StateColumns.of(states),
+            [state.rule_hash for state in states],
+            np.array([NEVER if one.muted_until is None else to_nanoseconds(one.muted_until) for one in kept]),
+            {row: state.sides for row, state in enumerate(states) if state.sides},
+        )
+
+    async def configurations(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
+        return [
+            StoredAlert(one.schedule_id, 1, f"alert {one.schedule_id}", one.config, one.version, BEGIN - HOUR)
+            for number in schedule_ids
+            if (one := self.alerts.get(number)) is not None
+        ]
 
     @asynccontextmanager
     async def commit(self) -> AsyncIterator[AlertCommit]:
@@ -215,7 +246,7 @@ class FakeMarketClock:
 class World:
     """An evaluator among fakes."""
 
-    def __init__(self, *alerts: StoredAlert, **bars: Bars | None) -> None:
+    def __init__(self, *alerts: Kept, **bars: Bars | None) -> None:
         self.store = FakeStore(*alerts)
         self.queue = FakeQueue()
         self.provider = FakeProvider(bars or {"T": bars_of(4, 6)}, lambda: self.store.is_open)
@@ -251,18 +282,34 @@ async def test_series_is_fetched_once_and_as_far_as_any_alert_needs() -> None:
     assert world.provider.asked == [("T", 1000 + 4)]
 
 
-async def test_alert_that_raises_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks_for_level_7(alert: Any, *args: Any, **kwargs: Any) -> Any:
-        if alert.rule.right.value == 7:
-            raise ZeroDivisionError("one mistake")
-        return evaluate_new_bars(alert, *args, **kwargs)
+async def test_alert_whose_indicator_raises_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = IndicatorService.outputs
 
-    monkeypatch.setattr("atf.alerts.evaluator.evaluate_new_bars", breaks_for_level_7)
-    world = World(*(stored(number, config(level=number)) for number in range(1, 10)))
+    def breaks_at_7(self: Any, indicator: Any, request: Any, columns: Any) -> Any:
+        if request.integer("period") == 7:
+            raise ZeroDivisionError("one mistake")
+        return computed(self, indicator, request, columns)
+
+    monkeypatch.setattr(IndicatorService, "outputs", breaks_at_7)
+    averages = [{"indicator": "sma", "params": {"period": n}, "operator": ">", "value": 5} for n in range(1, 10)]
+    world = World(*(stored(number, config(rule=rule)) for number, rule in enumerate(averages, start=1)))
     done = await world.handle(*(run_of(number, number) for number in range(1, 10)))
     assert set(done.results) == set(done.states) == {1, 2, 3, 4, 5, 6, 8, 9}
     assert set(world.queue.failures) == {7}
     assert world.queue.failures[7].is_permanent
+
+
+async def test_alert_that_cannot_be_judged_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks_for_7(roster: Any, *args: Any) -> Any:
+        if any(alert.operands[1] == Constant(7) for alert in roster.alerts):
+            raise ZeroDivisionError("one mistake")
+        return evaluate(roster, *args)
+
+    monkeypatch.setattr("atf.alerts.evaluator.evaluate", breaks_for_7)
+    world = World(*(stored(number, config(level=number)) for number in range(1, 10)))
+    done = await world.handle(*(run_of(number, number) for number in range(1, 10)))
+    assert set(done.results) == set(done.states) == {1, 2, 3, 4, 5, 6, 8, 9}
+    assert set(world.queue.failures) == {7}
 
 
 async def test_configuration_that_cannot_be_read_fails_alone() -> None:
@@ -448,3 +495,78 @@ async def test_evaluating_run_by_run_gives_what_one_catch_up_gives() -> None:
     done = await at_once.handle(run_of(1, 1))
     assert steps.store.done.triggers == done.triggers == [(1, BEGIN + HOUR * hour) for hour in (1, 6, 9)]
     assert steps.store.done.states == done.states
+
+
+class RemoteProvider(FakeProvider):
+    """The same on a network: of bars that are due it is known whether they are published."""
+
+    traits = ProviderTraits()
+
+
+def remote_world(*alerts: Kept, **bars: Bars | None) -> World:
+    world = World(*alerts, **bars)
+    world.provider = RemoteProvider(world.provider.bars, lambda: world.store.is_open)
+    market = open_market(world.provider, monotonic=lambda: world.clock.time.timestamp())
+    world.evaluator = AlertEvaluator(world.store, world.queue, market, world.clock)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("minutes", "delay"),
+    [(0, timedelta(seconds=2)), (10, timedelta(minutes=10)), (20, timedelta(minutes=10)), (30, None)],
+)
+async def test_a_bar_that_is_due_and_not_published_is_waited_for(minutes: int, delay: timedelta | None) -> None:
+    world = remote_world(stored(1), T=bars_of(4))
+    world.clock.time = BEGIN + HOUR * 2 + timedelta(minutes=minutes)
+    done = await world.handle(run_of(10, 1, hour=2))
+    assert world.queue.back == ([] if delay is None else [(10, delay)])
+    assert set(done.results) == (set() if delay else {10})
+
+
+async def test_bars_before_the_awaited_one_are_evaluated_meanwhile() -> None:
+    world = remote_world(stored(1), T=bars_of(4, 6))
+    world.clock.time = BEGIN + HOUR * 3
+    done = await world.handle(run_of(10, 1, hour=3))
+    assert done.triggers == [(1, BEGIN + HOUR)]
+    assert (world.queue.back, done.results) == ([(10, timedelta(seconds=2))], {})
+    world.store.keep()
+    world.provider.bars = {"T": bars_of(4, 6, 4)}
+    world.clock.time += timedelta(minutes=10)
+    done = await world.handle(run_of(10, 1, hour=3))
+    assert done.results[10].result["bars_evaluated"] == 1
+    assert done.triggers == [(1, BEGIN + HOUR)]
+
+
+async def test_a_muted_alert_is_evaluated_and_told_to_nobody() -> None:
+    world = World(stored(1, muted_until=BEGIN + HOUR * 3), stored(2, muted_until=BEGIN + HOUR * 2), stored(3))
+    done = await world.handle(run_of(10, 1), run_of(11, 2), run_of(12, 3))
+    assert [number for number, _ in done.triggers] == [1, 2, 3]
+    assert [message.payload["alert_id"] for message in done.messages] == [2, 3]
+
+
+async def test_what_an_outage_left_is_one_digest_and_each_trigger_keeps_its_message() -> None:
+    world = World(stored(1, config(rearm={"type": "simple"})), T=bars_of(6, 7, 8))
+    world.clock.time = BEGIN + HOUR * 3
+    done = await world.handle(run_of(10, 1, hour=3))
+    assert len(done.triggers) == 3
+    assert [message.channels for message in done.messages] == [(), (), ("inbox",)]
+    assert len({message.dedup_key for message in done.messages}) == 3
+    assert "3 triggers" in done.messages[-1].title
+    assert done.messages[-1].payload["digest_of"] == [message.dedup_key for message in done.messages]
+
+
+async def test_an_alert_may_tell_when_it_is_ready_again() -> None:
+    notify = {"on": ["triggered", "rearmed"]}
+    world = World(stored(1, config(notify=notify)), stored(2), T=bars_of(4, 6, 6, 4, 4, 6, 4))
+    world.clock.time = BEGIN + HOUR * 7
+    done = await world.handle(run_of(10, 1, hour=7), run_of(11, 2, hour=7))
+    told = [(one.notification_type, one.payload["bar_time"][11:13]) for one in done.messages]
+    assert sorted(told) == [
+        ("alert", "01"),
+        ("alert", "01"),
+        ("alert", "05"),
+        ("alert", "05"),
+        ("alert_rearmed", "03"),
+        ("alert_rearmed", "06"),
+    ]
+    assert len({message.dedup_key for message in done.messages}) == 6

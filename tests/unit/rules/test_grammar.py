@@ -5,7 +5,7 @@ import pytest
 from atf.errors import InvalidInput
 from atf.rules.grammar import parse_rule
 from atf.rules.operands import ColumnOperand, Constant, IndicatorOperand, Measured
-from atf.rules.rule import AllOf, AnyOf, Comparator, Comparison, Not
+from atf.rules.rule import AllOf, AnyOf, Leaf, LeafOperator, Not
 
 HUGE = 10**5000
 NAN, INFINITY = float("nan"), float("inf")
@@ -50,12 +50,15 @@ OFFSET = "must be a whole number of bars from 0 to 5000, got "
         (leaf(value=leaf()), "rule.value.operator", "unknown field"),
         (leaf(value={"indicator": "sma", "offset": -1}), "rule.value.offset", OFFSET + "-1"),
         (leaf(indicator="prise"), "rule.indicator", "unknown indicator 'prise'; did you mean 'price'?"),
-        (leaf(indicator="zzzzzz"), "rule.indicator", "unknown indicator 'zzzzzz'; known: adx, aroon, atr, "),
+        (leaf(indicator="zzzzzz"), "rule.indicator", "unknown indicator 'zzzzzz'; allowed: price, open, high, "),
         (leaf(indicator=7), "rule.indicator", "must be a name, got 7"),
         (leaf(indicator=["rsi"]), "rule.indicator", 'must be a name, got ["rsi"]'),
-        (leaf(operator=">>"), "rule.operator", 'unknown operator ">>"; allowed: > >= < <= == != and or not'),
-        (leaf(operator="crosses_above"), "rule.operator", 'unknown operator "crosses_above"; allowed: >'),
-        (leaf(operator="between"), "rule.operator", 'unknown operator "between"'),
+        (leaf(operator="~"), "rule.operator", 'unknown operator "~"; allowed: >, >=, <, <=, ==, !=, between, '),
+        (leaf(operator="crosess"), "rule.operator", "unknown operator \"crosess\"; did you mean 'crosses'?"),
+        (leaf(operator="between"), "rule.value", "'between' takes a list of two, [low, high]; got 70"),
+        (leaf(operator="exits", value=[1]), "rule.value", "'exits' takes a list of two, [low, high]; got [1]"),
+        (leaf(operator="enters", value=[5, 4]), "rule.value", "low must not exceed high, got [5, 4]"),
+        (leaf(operator="outside", value=[5, "6"]), "rule.value[1]", NUMBER + '"6"'),
         (leaf(operator=["and"]), "rule.operator", 'unknown operator ["and"]'),
         (leaf(operator=None), "rule.operator", "unknown operator null"),
         (without("indicator"), "rule.indicator", "is missing"),
@@ -128,8 +131,8 @@ def test_absurd_nesting_is_refused_and_not_a_crash() -> None:
 
 @pytest.mark.parametrize("name", ["price", "close"])
 def test_price_is_the_close(name: str) -> None:
-    assert parse_rule(leaf(indicator=name)) == Comparison(
-        ColumnOperand("close"), Comparator.GREATER, Constant(70.0)
+    assert parse_rule(leaf(indicator=name)) == Leaf(
+        ColumnOperand("close"), LeafOperator.GREATER, (Constant(70.0),)
     )
 
 
@@ -137,7 +140,7 @@ def test_price_is_the_close(name: str) -> None:
 @pytest.mark.parametrize("sign", [">", ">=", "<", "<=", "==", "!="])
 def test_columns_and_comparators_are_read(name: str, sign: str) -> None:
     rule = parse_rule(leaf(indicator=name, operator=sign, value=-1.5))
-    assert rule == Comparison(ColumnOperand(name), Comparator(sign), Constant(-1.5))
+    assert rule == Leaf(ColumnOperand(name), LeafOperator(sign), (Constant(-1.5),))
 
 
 @pytest.mark.parametrize("alias", ["bb", "bollinger"])
@@ -149,7 +152,10 @@ def test_aliases_are_the_same_rule(alias: str) -> None:
 
 def test_groups_keep_their_shape() -> None:
     inner = {"operator": "or", "conditions": [leaf(value=1), {"operator": "not", "conditions": [leaf(value=2)]}]}
-    one, two, three = (Comparison(ColumnOperand("close"), Comparator.GREATER, Constant(v)) for v in (1, 2, 3))
+    one, two, three = (
+        Leaf(ColumnOperand("close"), LeafOperator.GREATER, (Constant(level),), number)
+        for number, level in enumerate((1, 2, 3))
+    )
     parsed = parse_rule({"operator": "and", "conditions": [inner, leaf(value=3)]})
     assert parsed == AllOf((AnyOf((one, Not(two))), three))
 
@@ -168,15 +174,46 @@ def test_groups_keep_their_shape() -> None:
 )
 def test_operands_read_as_people_write_them(fields: dict[str, Any], text: str) -> None:
     rule = parse_rule(leaf(value=fields))
-    assert isinstance(rule, Comparison)
-    assert str(rule.right) == text
+    assert isinstance(rule, Leaf)
+    assert str(rule.levels[0]) == text
 
 
 def test_right_operand_may_have_its_own_offset_and_factor() -> None:
     rule = parse_rule(
         leaf(indicator="volume", value={"indicator": "sma", "params": {"source": "volume"}, "multiplier": 2})
     )
-    assert isinstance(rule, Comparison)
-    right: Measured | Constant = rule.right
+    assert isinstance(rule, Leaf)
+    right: Measured | Constant = rule.levels[0]
     assert isinstance(right, IndicatorOperand)
     assert (right.request.name, right.offset, right.multiplier) == ("sma", 0, 2.0)
+
+
+def test_channels_take_two_levels_of_any_kind() -> None:
+    bound = {"indicator": "bbands", "output": "upper"}
+    rule = parse_rule(leaf(operator="enters", value=[10, bound]))
+    assert isinstance(rule, Leaf)
+    low, high = rule.levels
+    assert low == Constant(10.0)
+    assert str(high) == "bbands(20,2.0).upper"
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    node = {
+        "operator": "and",
+        "conditions": [
+            leaf(indicator="rsii", value="70", ofset=1),
+            leaf(operator="between", value=[{"indicator": "sma", "params": {"period": 0}}, None]),
+        ],
+        "colour": "red",
+    }
+    with pytest.raises(InvalidInput) as refused:
+        parse_rule(node)
+    assert [problem.field for problem in refused.value.problems] == [
+        "rule.colour",
+        "rule.conditions[0].ofset",
+        "rule.conditions[0].indicator",
+        "rule.conditions[0].value",
+        "rule.conditions[1].value[0].params.period",
+        "rule.conditions[1].value[1]",
+    ]
+    assert "rule.conditions[0].indicator: unknown indicator 'rsii'; did you mean 'rsi'?" in str(refused.value)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from atf.errors import ConfigurationError, InvalidInput
+from atf.adapters.charts.figures import empty_figure, require_png, save
 from atf.market.bars import Bars, FloatArray
 from atf.market.report_sentences import said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _UP: Final = "#1b9e77"
 _DOWN: Final = "#d95f02"
@@ -34,29 +35,20 @@ def draw_candles(path: Path, bars: Bars, title: str, lines: Mapping[str, FloatAr
     Shape:  each line as long as the bars.
     Errors: ConfigurationError without the extra; InvalidInput if the file cannot be written or is no .png.
     """
-    if path.suffix.lower() != ".png":
-        raise InvalidInput(f"must end in .png, got {path.name}", field="chart")
-    prices, volumes, figure = _empty_figure(title)
-    _draw_prices(prices, bars)
+    require_png(path)
+    prices, volumes, figure = _two_axes(title)
+    draw_prices(prices, bars)
     _draw_volumes(volumes, bars)
     for name, values in (lines or {}).items():
         prices.plot(np.arange(len(bars)), values, linewidth=1.0, label=name)
     if lines:
         prices.legend(loc="upper left")
     _label_times(volumes, bars)
-    try:
-        figure.savefig(path, format="png", dpi=100)
-    except OSError as exc:
-        raise InvalidInput(f"{path} cannot be written: {exc.strerror}", field="chart") from exc
+    save(figure, path)
 
 
-def _empty_figure(title: str) -> tuple[Axes, Axes, Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise ConfigurationError("charts need an extra: pip install 'atf[charts]'") from exc
-    # Not by pyplot, which keeps every figure and looks for a screen.
-    figure = Figure(figsize=_INCHES, layout="constrained")
+def _two_axes(title: str) -> tuple[Axes, Axes, Figure]:
+    figure = empty_figure(_INCHES)
     prices, volumes = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     prices.set_title(title, loc="left")
     volumes.set_ylabel("volume")
@@ -65,7 +57,8 @@ def _empty_figure(title: str) -> tuple[Axes, Axes, Any]:
     return prices, volumes, figure
 
 
-def _draw_prices(axes: Axes, bars: Bars) -> None:
+def draw_prices(axes: Axes, bars: Bars) -> None:
+    """Draw candles, one bar a unit of the axis; a bar with a missing price has none."""
     from matplotlib.collections import LineCollection, PolyCollection
 
     whole = np.isfinite(bars.open + bars.high + bars.low + bars.close)

@@ -39,6 +39,8 @@ alert_states = Table(
     Column("rule_hash", Text, nullable=False),
     Column("version", Integer, nullable=False),
     instant("updated_at", default_now=True),
+    instant("history_until"),
+    instant("muted_until", nullable=True),
     one_of("gate", ("open", "closed")),
     one_of("status", ("ARMED", "PENDING", "TRIGGERED", "COOLDOWN", "COMPLETED", "EXPIRED")),
     one_of("data_status", ("ok", "no_data")),
@@ -59,6 +61,9 @@ alert_triggers = Table(
     Column("is_late", Boolean, nullable=False, server_default=false()),
     Column("run_id", UUID(as_uuid=True)),
     instant("decided_at", default_now=True),
+    Column("explanation", JSONB),
+    Column("is_muted", Boolean, nullable=False, server_default=false()),
+    instant("acknowledged_at", nullable=True),
     UniqueConstraint("schedule_id", "rule_hash", "bar_time"),
     Index(None, "user_id", "decided_at"),
 )
@@ -69,8 +74,8 @@ SELECT schedule_id,
        jsonb_build_object(
          'gate', gate, 'count', count, 'cooldown_until', cooldown_until, 'last_bar', last_bar,
          'last_trigger_bar', last_trigger_bar, 'trigger_count', trigger_count, 'sides', sides,
-         'status', status, 'data_status', data_status, 'rule_hash', rule_hash, 'version', version,
-         'updated_at', updated_at) AS state_json
+         'status', status, 'data_status', data_status, 'rule_hash', rule_hash, 'history_until', history_until,
+         'muted_until', muted_until, 'version', version, 'updated_at', updated_at) AS state_json
 FROM alert_states
 """
 event.listen(alert_states, "after_create", DDL(STATE_JSON_VIEW))  # type: ignore[no-untyped-call]

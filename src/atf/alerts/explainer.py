@@ -1,0 +1,163 @@
+"""AlertExplainer: why a stored alert did or did not fire on a bar, from its bars and what is on record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from atf.alerts.alert import Alert, compile_alert, fresh_state, renewed_state
+from atf.alerts.alerts_service import AlertRecord, TriggerRecord
+from atf.alerts.evaluation import HISTORY_BARS
+from atf.alerts.explained import Explained
+from atf.alerts.explanation import shown_time
+from atf.alerts.past_bars import PastBars
+from atf.alerts.rearm import Limits
+from atf.alerts.state import BEGINNING, AlertState, AlertStatus, DataStatus, Gate
+from atf.alerts.trace import TracedBar, trace, watched_bars
+from atf.errors import NotFound
+from atf.market.bars import Bars, Series
+from atf.market.market_clock import MarketClock
+
+_STEPS: Final = 2_000
+"""So many bars before the wanted one are stepped through: gate, count and cooldown have settled by then."""
+_ALL_TRIGGERS: Final = 1_000_000
+_LISTED_BARS: Final = 100_000
+
+
+class AlertRecords(Protocol):
+    """What is on record of alerts, as ``AlertsService`` tells it."""
+
+    async def get(self, user_id: int, alert_id: int) -> AlertRecord:
+        """Return an alert. Errors: NotFound."""
+        ...
+
+    async def triggers(self, user_id: int, alert_id: int, limit: int = 20) -> Sequence[TriggerRecord]:
+        """Return an alert's newest triggers. Errors: NotFound."""
+        ...
+
+
+class AlertExplainer:
+    """Explains alerts of a user; changes nothing."""
+
+    def __init__(self, alerts: AlertRecords, bars: PastBars, clock: MarketClock) -> None:
+        self._alerts = alerts
+        self._bars = bars
+        self._clock = clock
+
+    async def explain(self, user_id: int, alert_id: int, at: datetime | None = None) -> Explained:
+        """Return what happened on the bar that is open at an instant, else on the newest evaluated bar.
+
+        Errors: NotFound if there is no such alert or bar, InvalidAlertRule if it was stored unchecked;
+                TemporaryFailure if the bars cannot be had now.
+        """
+        stored = await self._alerts.get(user_id, alert_id)
+        alert, now = compile_alert(stored.task_params), await self._clock.now()
+        state = _state_of(stored, alert, now)
+        newest = await self._newest(alert.series, now)
+        bars = await self._bars_up_to(alert, at or state.last_bar or newest, now)
+        triggers = await self._alerts.triggers(user_id, alert_id, _ALL_TRIGGERS)
+        is_shown_newest = at is None and bars.time_at(len(bars) - 1) == newest
+        bar = await asyncio.to_thread(_traced, alert, state, bars, now, triggers)
+        return Explained(
+            stored,
+            alert,
+            state,
+            bar,
+            recorded=tuple(one for one in triggers if one.bar_time == bar.open_time),
+            newer=newest if at is None and not is_shown_newest else None,
+        )
+
+    async def _newest(self, series: Series, now: datetime) -> datetime:
+        bars = await self._bars.closed_bars(series, now, 1)
+        if not len(bars):
+            raise NotFound(f"no bar of {series} has closed yet")
+        return bars.time_at(len(bars) - 1)
+
+    async def _bars_up_to(self, alert: Alert, at: datetime, now: datetime) -> Bars:
+        """Return the bar that is open at an instant with those before it. Errors: NotFound."""
+        length = alert.series.timeframe.length
+        if at <= now:  # no bar that is open later is closed now
+            most = _STEPS + HISTORY_BARS + alert.bars_behind + 1
+            bars = await self._bars.closed_bars(alert.series, min(now, at + length), most)
+            if len(bars) and at < bars.time_at(len(bars) - 1) + length:
+                return bars
+        raise NotFound(_absence(alert.series, at, await self._bars.closed_bars(alert.series, now, _LISTED_BARS)))
+
+
+def _absence(series: Series, at: datetime, bars: Bars) -> str:
+    """Return in a sentence that no bar is open at an instant, and which there are."""
+    wanted = f"no closed bar of {series} is open at {shown_time(at)}"
+    if not len(bars):
+        return f"{wanted}, and no other has closed yet"
+    place = bars.first_after(at)
+    if 0 < place < len(bars):
+        before, after = shown_time(bars.time_at(place - 1)), shown_time(bars.time_at(place))
+        return f"{wanted}; those next to it open at {before} and {after}"
+    first, last = shown_time(bars.time_at(0)), shown_time(bars.time_at(len(bars) - 1))
+    return f"{wanted}; there are bars from {first} to {last}"
+
+
+def _state_of(stored: AlertRecord, alert: Alert, now: datetime) -> AlertState:
+    """Return the state from which the alert goes on, as its evaluation takes it."""
+    if stored.state_json is None:
+        return fresh_state(alert, now)
+    state = _parsed(stored.state_json)
+    return state if state.rule_hash == alert.rule_hash else renewed_state(alert, state)
+
+
+def _parsed(document: Mapping[str, Any]) -> AlertState:
+    instants = {
+        name: None if document[name] is None else datetime.fromisoformat(document[name])
+        for name in ("cooldown_until", "last_bar", "last_trigger_bar")
+    }
+    return AlertState(
+        rule_hash=document["rule_hash"],
+        history_until=datetime.fromisoformat(document["history_until"]),
+        gate=Gate(document["gate"]),
+        count=document["count"],
+        trigger_count=document["trigger_count"],
+        sides=document["sides"] or {},
+        status=AlertStatus(document["status"]),
+        data_status=DataStatus(document["data_status"]),
+        version=document["version"],
+        **instants,
+    )
+
+
+def _traced(
+    alert: Alert, state: AlertState, bars: Bars, now: datetime, triggers: Sequence[TriggerRecord]
+) -> TracedBar:
+    """Return the newest of the bars, after the alert was stepped through those before it."""
+    watched = watched_bars(alert.watched, bars)
+    first = len(bars) - 1 - _STEPS
+    begin = watched.closes_at(first - 1) if first > 0 else BEGINNING
+    # Of bars that it did not watch, the alert did not use up what it may trigger.
+    unlimited = replace(alert, limits=Limits())
+    if watched.closes_at(len(bars) - 1) <= state.history_until:
+        return trace(unlimited, fresh_state(alert, begin), watched, now).bars[-1]
+    begin = max(begin, state.history_until)
+    earlier = [one for one in triggers if one.bar_time + alert.series.timeframe.length <= begin]
+    initial = _after_triggers(alert, fresh_state(alert, begin), earlier)
+    if not initial.status.is_final:
+        return trace(alert, initial, watched, now).bars[-1]
+    bar = trace(unlimited, replace(initial, status=AlertStatus.ARMED), watched, now).bars[-1]
+    return replace(bar, before=initial, after=initial, is_triggered=False)
+
+
+def _after_triggers(alert: Alert, state: AlertState, triggers: Sequence[TriggerRecord]) -> AlertState:
+    """Return a state that has triggered before, newest first; those of an earlier rule do not count."""
+    ours = [one for one in triggers if f":{alert.rule_hash[:16]}:" in one.dedup_key]
+    if not ours:
+        return state
+    newest, most = ours[0], alert.limits.max_triggers
+    ends = newest.bar_time + alert.series.timeframe.length + alert.rearm.cooldown
+    return replace(
+        state,
+        trigger_count=newest.trigger_number,
+        last_trigger_bar=newest.bar_time,
+        cooldown_until=ends if alert.rearm.cooldown else None,
+        status=AlertStatus.COMPLETED if most and newest.trigger_number >= most else state.status,
+    )

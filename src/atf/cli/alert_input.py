@@ -1,0 +1,49 @@
+"""What a user may give for an alert: JSON, a line in words, or a template with parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import typer
+
+from atf.alerts.alert_line import config_of_line
+from atf.alerts.templates import from_template
+from atf.cli.json_input import read_json
+from atf.errors import InvalidInput
+from atf.rules.line_error import InvalidLine
+
+_JSON_BEGINS: Final = ("{", "@", "[", '"')
+
+
+def config_given(text: str) -> Any:
+    """Return the configuration of JSON, @FILE, - for standard input, or a line.
+
+    Errors: InvalidInput; for a line a picture of the place goes to standard error before.
+    """
+    if text == "-" or text.lstrip().startswith(_JSON_BEGINS):
+        return read_json(text.strip(), "config")
+    try:
+        return config_of_line(text)
+    except InvalidLine as exc:
+        typer.echo(exc.picture, err=True)
+        raise
+
+
+def config_of_template(name: str, ticker: str | None, timeframe: str | None, given: Sequence[str]) -> Any:
+    """Return the configuration of a template. Errors: InvalidInput."""
+    if ticker is None or timeframe is None:
+        missing = "--ticker" if ticker is None else "--timeframe"
+        raise InvalidInput("is missing: a template needs --ticker and --timeframe", field=missing)
+    return from_template(name, ticker, timeframe, dict(map(_param, given)))
+
+
+def _param(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(f"must be NAME=VALUE, got '{text}'", field="--param")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

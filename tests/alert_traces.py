@@ -1,0 +1,33 @@
+"""Hourly alerts and bars as tests write them: closes, None for a missing one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from atf.alerts.alert import Alert, fresh_state, parse_alert
+from atf.alerts.trace import Trace, trace, watched_bars
+from atf.market.bars import Bars
+
+BEGIN = datetime(2027, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+ABOVE_5 = {"indicator": "price", "operator": ">", "value": 5}
+
+
+def alert_of(rule: dict[str, Any], **fields: Any) -> Alert:
+    """An alert on T 1h."""
+    return parse_alert({"ticker": "T", "timeframe": "1h", "rule": rule, **fields})
+
+
+def bars_of(closes: Sequence[float | None], begin: datetime = BEGIN, step: timedelta = HOUR) -> Bars:
+    """Bars that did not move within."""
+    values = [math.nan if close is None else close for close in closes]
+    return Bars.from_rows([(begin + step * i, close, close, close, close, 1.0) for i, close in enumerate(values)])
+
+
+def traced(alert: Alert, bars: Bars, history: int = 0) -> Trace:
+    """The trace of an alert that was made when so many bars had closed."""
+    state = fresh_state(alert, BEGIN + HOUR * history)
+    return trace(alert, state, watched_bars(alert.watched, bars), BEGIN + HOUR * len(bars))
