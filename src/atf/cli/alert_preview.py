@@ -115,13 +115,13 @@ def preview(
             )
 
         found = with_client(user, work)
+    if chart is not None:  # first, as whoever reads the list may stop reading
+        draw_preview(chart, found)
+        typer.echo(f"drawn in {chart}", err=True)
     if as_json:
         print_json(_document(found.trace.alert, found.preview))
     else:
         _print(found.trace.alert, found.preview, None if is_all else _SHOWN)
-    if chart is not None:
-        draw_preview(chart, found)
-        typer.echo(f"drawn in {chart}", err=True)
 
 
 def _range(since: str | None, until: str | None) -> Range:
