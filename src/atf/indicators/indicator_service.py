@@ -7,7 +7,7 @@ of every bar they have seen; beyond the first window each value therefore is a c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Final, Self
@@ -197,12 +197,11 @@ class _FiniteColumns:
     @classmethod
     def of(cls, bars: Bars, names: tuple[str, ...]) -> Self:
         columns = tuple([bars.column(name) for name in names])
-        finite = [np.isfinite(column) for column in columns]
-        is_finite = finite[0] if len(finite) == 1 else np.logical_and.reduce(finite)
-        if is_finite.all():
-            return cls(None, columns, _are_large(columns))
-        values = tuple(column[is_finite] for column in columns)
-        return cls(is_finite, values, _are_large(values))
+        ranges = [bars.range_of(name) for name in names]
+        if all(isfinite(low) and isfinite(high) for low, high in ranges):
+            return cls(None, columns, _are_large(ranges))
+        is_finite = np.logical_and.reduce([np.isfinite(column) for column in columns])
+        return cls(is_finite, tuple(column[is_finite] for column in columns), may_overflow=True)
 
     def spread(self, values: FloatArray) -> FloatArray:
         """Put values of the finite bars to their places among all bars.
@@ -218,12 +217,9 @@ class _FiniteColumns:
         return result
 
 
-def _are_large(columns: Outputs) -> bool:
+def _are_large(ranges: Sequence[tuple[float, float]]) -> bool:
     """Tell whether squares and products of the values may overflow; then each result must be looked at."""
-    return any(
-        column.size and (column.max() > _LARGEST_SQUARED or column.min() < -_LARGEST_SQUARED)
-        for column in columns
-    )
+    return any(high > _LARGEST_SQUARED or low < -_LARGEST_SQUARED for low, high in ranges)
 
 
 class _Windows:

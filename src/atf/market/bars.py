@@ -5,9 +5,10 @@ Pure: no I/O and no clock. A bar's time is its **open** time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from math import nan
 from typing import Final
 
 import numpy as np
@@ -88,6 +89,7 @@ class Bars:
     low: FloatArray
     close: FloatArray
     volume: FloatArray
+    _ranges: dict[str, tuple[float, float]] = field(init=False, repr=False, default_factory=dict)
 
     @classmethod
     def from_rows(cls, rows: list[tuple[datetime, float, float, float, float, float]]) -> Bars:
@@ -123,6 +125,20 @@ class Bars:
             raise KeyError(name)
         array: FloatArray = getattr(self, name)
         return array
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """Return the lowest and the highest value of a column; NaN if one is missing, or if there are none.
+
+        Looked for once: whoever computes on the bars must know whether some are missing, each time anew.
+        """
+        found = self._ranges.get(name)
+        if found is None:
+            column = self.column(name)
+            found = (nan, nan)
+            if len(column):
+                found = float(np.minimum.reduce(column)), float(np.maximum.reduce(column))
+            self._ranges[name] = found
+        return found
 
     def __getitem__(self, part: slice) -> Bars:
         return Bars(
