@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Self
 
 import numpy as np
@@ -32,6 +33,7 @@ from atf.alerts.state import (
 from atf.market.bars import FloatArray, to_nanoseconds
 from atf.rules.truth import BoolArray, TruthArray
 
+_MICROSECOND: Final = timedelta(microseconds=1)
 _ALWAYS: Final = np.iinfo(np.int64).max
 _ARMED, _PENDING, _TRIGGERED, _COOLDOWN, _COMPLETED, _EXPIRED = (
     STATUSES.index(status)
@@ -68,7 +70,7 @@ class RearmColumns:
         return cls(
             kind,
             bars=np.array([rearm.bars for rearm, _ in chosen], dtype=np.int64),
-            cooldown=np.array([rearm.cooldown.total_seconds() * 1e9 for rearm, _ in chosen]).astype(np.int64),
+            cooldown=np.array([rearm.cooldown // _MICROSECOND * 1000 for rearm, _ in chosen], dtype=np.int64),
             threshold=np.array([rearm.threshold for rearm, _ in chosen], dtype=np.float64),
             is_absolute=np.array([rearm.is_absolute for rearm, _ in chosen], dtype=np.bool_),
             expires_at=np.array([_expiry(limits) for _, limits in chosen], dtype=np.int64),
