@@ -69,7 +69,9 @@ def test_a_bar_that_closes_is_evaluated_and_told_and_sigterm_ends_all_cleanly(
     installation: Installation, services: Services
 ) -> None:
     now = datetime.now(UTC)
-    closes_soon = now - timedelta(seconds=50)  # the alert must be there before: what has closed by then is history
+    closes_soon = now - timedelta(
+        seconds=50
+    )  # the alert must be there before: what has closed by then is history
     installation.write_bars((closes_soon - timedelta(minutes=1), 140), (closes_soon, 151.5))
     every_second = ("--cron", "* * * * * *")
     installation.atf("alerts", "add", json.dumps(CONFIG), *every_second)

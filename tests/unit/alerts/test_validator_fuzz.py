@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
-
 from tests.alert_steps import evaluated
 
 from atf.alerts.alert import PLACEHOLDERS, compile_alert, fresh_state, parse_alert
