@@ -288,6 +288,24 @@ async def test_a_count_above_a_page_is_fetched_page_by_page(
     assert max(int(question["limit"]) for question in exchange.questions) == 1000
 
 
+async def test_an_exchange_that_gives_fewer_bars_than_asked_for_leaves_no_hole(
+    exchange: LocalExchange, provider: CcxtBarProvider
+) -> None:
+    long = bars_of(MINUTES, NOW - timedelta(minutes=2400, seconds=20), 2401)
+    exchange.hold(MINUTES, long)
+    exchange.longest_page = 300
+    assert same(await provider.closed_bars(MINUTES, NOW, 2100), long[:-1].last(2100))
+
+
+@pytest.mark.parametrize("milliseconds", [1704153600000000, 10**18])
+async def test_times_in_another_unit_are_no_answer(
+    exchange: LocalExchange, provider: CcxtBarProvider, milliseconds: int
+) -> None:
+    exchange.documents[KLINES] = [[milliseconds, "1", "2", "1", "2", "5"]]
+    with pytest.raises(TemporaryFailure, match="cannot be read"):
+        await provider.closed_bars(MINUTES, NOW, 5)
+
+
 async def test_since_bounds_what_is_fetched(exchange: LocalExchange, provider: CcxtBarProvider) -> None:
     since = ALL.time_at(20)
     assert same(await provider.closed_bars(MINUTES, NOW, 99_999, since=since), CLOSED[20:])

@@ -143,6 +143,12 @@ def test_bars_are_exported_as_they_are_or_adjusted(installation: Installation, t
             "atf: --since: must be earlier than --until",
         ),
         (("show", "AAPL", "1d", "--chart", "a.gif"), "atf: chart: must end in .png, got a.gif"),
+        (("check", "AAPL", "1d", "--since", "0001-01-01"), "atf: --since: must be in the years 1678 to 2261"),
+        (("gaps", "AAPL", "1d", "--since", "9999-12-31"), "atf: --since: must be in the years 1678 to 2261"),
+        (
+            ("fetch", "AAPL", "--from", "simulated", "--since", "2024-02-01", "--until", "2024-01-01"),
+            "atf: --since: must be earlier than --until",
+        ),
     ],
 )
 def test_a_mistake_about_data_is_one_sentence(
@@ -158,3 +164,54 @@ def test_prices_without_factors_are_said_to_be_raw(installation: Installation) -
     done = installation.run("data", "show", "BTC/USDT", "1h", "--adjusted", "--json")
     assert done.stderr == "No adjustment factors of BTC/USDT are stored: prices are raw.\n"
     assert json.loads(done.stdout)[-1]["close"] == 101
+
+
+def bar_file(folder: Path, name: str, *days: str, head: str = "timestamp,open,high,low,close,volume") -> Path:
+    path = folder / name
+    path.write_text("\n".join([head, *(f"{day},10,12,9,11,5" for day in days)]) + "\n")
+    return path
+
+
+def test_a_file_that_is_refused_after_others_leaves_these_stored_and_told(
+    installation: Installation, tmp_path: Path
+) -> None:
+    good = bar_file(tmp_path, "MSFT.csv", "2024-01-02", "2024-01-03")
+    bad = bar_file(tmp_path, "GOOG.csv", "2024-01-02", "soon")
+    done = installation.run("data", "import", str(good), str(bad), "--timeframe", "1d")
+    assert done.returncode == 1
+    assert done.stdout == "MSFT 1d: 2 bars stored, 2024-01-02 00:00Z to 2024-01-03 00:00Z\n"
+    assert done.stderr.startswith(f"atf: {bad}, line 3, column 'timestamp': 'soon' is not a time")
+
+
+def test_a_file_without_a_symbol_is_that_of_its_name(installation: Installation, tmp_path: Path) -> None:
+    for name in ("BRK-B.csv", "VOD.L.csv", "ETHUSDT_1d.csv"):
+        told(installation, "import", str(bar_file(tmp_path, name, "2024-01-02", "2024-01-03")))
+    listed = json.loads(told(installation, "list", "--json"))
+    assert [one["symbol"] for one in listed] == ["AAPL", "BRK.B", "BTC/USDT", "ETH/USDT", "VOD.L"]
+
+
+def test_a_file_with_what_is_no_symbol_is_refused(installation: Installation, tmp_path: Path) -> None:
+    head = "symbol,timestamp,open,high,low,close,volume"
+    file = bar_file(tmp_path, "many.csv", "MSFT,2024-01-02", "; DROP,2024-01-02", head=head)
+    done = installation.run("data", "import", str(file), "--timeframe", "1d")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith('atf: symbol: "; DROP" is no symbol; write one such as')
+    assert "MSFT" not in told(installation, "list")
+
+
+def test_a_file_of_several_symbols_of_which_one_is_refused_leaves_nothing_stored(
+    installation: Installation, tmp_path: Path
+) -> None:
+    rows = ["MSFT,2024-01-02", "MSFT,2024-01-03", "GOOG,2024-01-02T00:00", "GOOG,2024-01-02T00:07"]
+    head = "symbol,timestamp,open,high,low,close,volume"
+    file = bar_file(tmp_path, "many.csv", *rows, head=head)
+    done = installation.run("data", "import", str(file), "--timeframe", "1d")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("atf: timeframe: the bars are 0:07:00 apart, not 1d")
+    assert "MSFT" not in told(installation, "list")
+
+
+def test_a_file_of_which_no_bar_can_be_used_is_a_failure(installation: Installation, tmp_path: Path) -> None:
+    done = installation.run("data", "import", str(bar_file(tmp_path, "MSFT.csv")), "--timeframe", "1d")
+    assert (done.returncode, done.stdout) == (1, "MSFT 1d: no bar can be used\n")
+    assert done.stderr == "atf: 1 of 1 series have no bar that can be used\n"

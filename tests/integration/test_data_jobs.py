@@ -205,6 +205,16 @@ async def test_coarser_bars_are_stored_without_the_one_that_is_forming(desk: Des
     assert float(weekly.close[0]) == 107.0
 
 
+async def test_coarser_bars_that_only_a_part_of_the_stored_ones_would_make_are_not_stored(desk: Desk) -> None:
+    aapl = Series("AAPL", Timeframe.D1)
+    await desk.store.store(aapl, days()[2:12])  # from a Wednesday to the Friday of the next week
+    whole_week = Bars.from_rows([(FIRST, 1.0, 9.0, 1.0, 5.0, 70.0)])
+    await desk.store.store(Series("AAPL", Timeframe.W1), whole_week)
+    await desk.run(symbols=["AAPL"], data_source=None, operations=["resample"], resample_to=["1w"])
+    weekly = await desk.store.between(Series("AAPL", Timeframe.W1))
+    assert [float(close) for close in weekly.close] == [5.0]
+
+
 async def test_indicators_and_the_check_are_in_the_result(desk: Desk) -> None:
     result = await desk.run(
         symbols=["AAPL"],

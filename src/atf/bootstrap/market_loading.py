@@ -11,12 +11,13 @@ from datetime import datetime
 from pathlib import Path
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
-from atf.adapters.providers.bar_files import UNNAMED, bars_of, read_file
+from atf.adapters.providers.bar_files import ENDINGS, UNNAMED, bars_of, read_file
 from atf.adapters.providers.factor_files import read_factors
 from atf.bootstrap.database import open_database
 from atf.bootstrap.market import build_market_clock
 from atf.bootstrap.providers import OpenProviders, calendar_overrides, named_in, open_providers
 from atf.errors import InvalidInput, shown
+from atf.market.bar_store import PutAside
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.download import Download, Downloader, OnPiece
 from atf.market.due_bars import DueBars
@@ -62,16 +63,21 @@ class MarketLoader:
         Without a symbol those of the file's symbol column, or its name, count; without a timeframe the usual
         distance of the bars does.
 
-        Errors: InvalidInput naming what is wrong, with nothing stored of that series.
+        Errors: InvalidInput naming what is wrong, with nothing stored of the file.
         """
         found = await _read(path)
         chosen = _chosen(path, found, symbol)
-        return [await self._import(path, name, bars, timeframe) for name, bars in chosen.items()]
+        parted = [await self._parted(path, name, bars, timeframe) for name, bars in chosen.items()]
+        return [await self._store(path, *each) for each in parted]
 
-    async def _import(self, path: Path, symbol: str, bars: Bars, timeframe: Timeframe | None) -> Imported:
+    async def _parted(
+        self, path: Path, symbol: str, bars: Bars, timeframe: Timeframe | None
+    ) -> tuple[Series, Bars, PutAside]:
         series = Series(symbol, timeframe or _usual(path, bars))
         zone = (await self.due.calendar_of(symbol)).zone
-        good, aside = importable(bars, series.timeframe, zone, await self.clock.now())
+        return series, *importable(bars, series.timeframe, zone, await self.clock.now())
+
+    async def _store(self, path: Path, series: Series, good: Bars, aside: PutAside) -> Imported:
         await self.store.store(series, good, aside, source=path.name)
         ends = (good.time_at(0), good.time_at(len(good) - 1)) if len(good) else (None, None)
         reasons = Counter(str(reason) for reason in aside.reasons)
@@ -140,11 +146,15 @@ def _chosen(path: Path, found: dict[str, Bars], symbol: str | None) -> dict[str,
     """Return the bars to store, by symbol; a file that names no symbol is that of its name, if none is given."""
     if symbol is not None:
         return {canonical(symbol): bars_of(path, found, symbol)}
-    return {canonical(_stem(path)) if name == UNNAMED else name: bars for name, bars in found.items()}
+    return {canonical(_stem(path) if name == UNNAMED else name): bars for name, bars in found.items()}
 
 
 def _stem(path: Path) -> str:
-    return path.name.partition(".")[0]
+    """Return the symbol that a file's name has: VOD.L of VOD.L.csv, BTCUSDT of BTCUSDT_1h.csv.gz."""
+    ending = next((each for each in ENDINGS if path.name.endswith(each)), "")
+    stem = path.name.removesuffix(ending)
+    timeframe = next((f"_{each}" for each in Timeframe if stem.endswith(f"_{each}")), "")
+    return stem.removesuffix(timeframe)
 
 
 def _usual(path: Path, bars: Bars) -> Timeframe:

@@ -12,10 +12,10 @@ import typer
 
 from atf.bootstrap.market_client import MarketClient, Wanted, draw_chart, open_market_client
 from atf.cli import data_loading
-from atf.cli.listing import instant_option
+from atf.cli.listing import span_option
 from atf.cli.opened import with_opened
 from atf.cli.output import JsonOption, print_json, print_table
-from atf.errors import ConfigurationError, InvalidInput
+from atf.errors import ConfigurationError
 from atf.market.bars import COLUMNS, Bars, Series, Timeframe
 from atf.market.report_sentences import gap_sentence, sentences, verdict
 from atf.market.sparkline import sparkline
@@ -162,9 +162,7 @@ def export(
 def _wanted(
     symbol: str, timeframe: Timeframe, since: str | None, until: str | None, *, is_adjusted: bool = False
 ) -> Wanted:
-    begin, end = instant_option(since, "--since"), instant_option(until, "--until")
-    if begin is not None and end is not None and begin >= end:
-        raise InvalidInput("must be earlier than --until", field="--since")
+    begin, end = span_option(since, until)
     return Wanted(Series(canonical(symbol), timeframe), begin, end, is_adjusted)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from atf.bootstrap.market_loading import Imported, MarketLoader, open_market_loader
-from atf.cli.listing import instant_option
+from atf.cli.listing import span_option
 from atf.cli.opened import with_opened
 from atf.cli.output import JsonOption, print_json, print_table
 from atf.cli.progress import DONE, Advance, progress
@@ -45,20 +45,20 @@ def import_files(
     Example: atf data import AAPL.csv --symbol AAPL --timeframe 1d
     """
 
-    async def work(loader: MarketLoader) -> list[Imported]:
-        found: list[Imported] = []
+    found: list[Imported] = []
+
+    async def work(loader: MarketLoader) -> None:
         with progress("importing", len(files)) as advance:
             for path in files:
-                found += await loader.import_file(path, symbol, timeframe)
+                found.extend(await loader.import_file(path, symbol, timeframe))
                 advance(DONE)
-        return found
 
-    found = with_loader(work)
-    if as_json:
-        print_json(found)
-        return
-    for one in found:
-        typer.echo(_imported(one))
+    try:
+        with_loader(work)
+    finally:
+        # Also if a file was refused: those before it are stored.
+        _tell(found, as_json=as_json)
+    _refuse_if_any_is_empty(found)
 
 
 @app.command()
@@ -77,7 +77,7 @@ def fetch(
 
     Example: atf data fetch AAPL MSFT --timeframe 1d --from yahoo --since 2020-01-01
     """
-    span = (instant_option(since, "--since"), instant_option(until, "--until"))
+    span = span_option(since, until)
     wanted = [Series(canonical(symbol), timeframe) for symbol in symbols]
 
     async def work(loader: MarketLoader) -> dict[Series, Download | AtfError]:
@@ -152,6 +152,20 @@ async def _fetched(
         advance(DONE - shown)
 
 
+def _tell(found: list[Imported], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        typer.echo(_imported(one))
+
+
+def _refuse_if_any_is_empty(found: list[Imported]) -> None:
+    empty = sum(one.first is None for one in found)
+    if empty:
+        raise PermanentFailure(f"{empty} of {len(found)} series have no bar that can be used")
+
+
 def _imported(one: Imported) -> str:
     if one.first is None or one.last is None:
         text = f"{one.series}: no bar can be used"
@@ -159,7 +173,7 @@ def _imported(one: Imported) -> str:
         text = (
             f"{one.series}: {one.bars:,} bars stored, {one.first:%Y-%m-%d %H:%M}Z to {one.last:%Y-%m-%d %H:%M}Z"
         )
-    reasons = ", ".join(f"{count:,} as it {reason}" for reason, count in one.put_aside.items())
+    reasons = ", ".join(f"{count:,} ({reason})" for reason, count in one.put_aside.items())
     return f"{text}; put aside: {reasons}" if reasons else text
 
 

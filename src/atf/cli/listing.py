@@ -17,6 +17,9 @@ from atf.errors import InvalidInput
 T = TypeVar("T")
 WatchOption = Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")]
 _EVERY_SECONDS: Final = 2.0
+_FIRST_YEAR: Final = 1678
+_LAST_YEAR: Final = 2261
+"""Nanoseconds since 1970, as bars have their times, do not reach further in 64 bits."""
 _CLEAR: Final = "\x1b[2J\x1b[H"
 
 
@@ -64,7 +67,17 @@ def instant_option(text: str | None, name: str) -> datetime | None:
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput(f"must be a time such as 2026-12-31T09:00:00Z, got '{text}'", field=name) from None
+    if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+        raise InvalidInput(f"must be in the years {_FIRST_YEAR} to {_LAST_YEAR}, got '{text}'", field=name)
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def span_option(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return the instants of --since and --until. Errors: InvalidInput, also if the first is not earlier."""
+    begin, end = instant_option(since, "--since"), instant_option(until, "--until")
+    if begin is not None and end is not None and begin >= end:
+        raise InvalidInput("must be earlier than --until", field="--since")
+    return begin, end
 
 
 def day_option(text: str | None, name: str) -> date | None:

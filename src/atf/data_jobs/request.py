@@ -29,6 +29,9 @@ class Operation(StrEnum):
 
 
 DEFAULT_OPERATIONS: Final = (Operation.FETCH, Operation.NORMALIZE, Operation.CACHE)
+_FIRST_YEAR: Final = 1678
+_LAST_YEAR: Final = 2261
+"""Nanoseconds since 1970 do not reach further in 64 bits."""
 _DEFAULT_INDICATORS: Final = ("sma", "ema", "rsi", "macd", "atr")
 
 
@@ -94,6 +97,8 @@ def _instant(text: str | None) -> datetime | None:
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput(f"must be a time such as 2020-01-31, got '{text}'", field="since") from None
+    if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+        raise InvalidInput(f"must be in the years {_FIRST_YEAR} to {_LAST_YEAR}, got '{text}'", field="since")
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 

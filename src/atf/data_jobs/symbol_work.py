@@ -28,6 +28,7 @@ from atf.market.due_bars import DueBars
 from atf.market.quality import sort_out
 from atf.market.report_sentences import verdict
 from atf.market.resampling import resampled
+from atf.market.whole_bars import without_cut_ends
 
 _NORMALIZED: Final = "normalize"
 
@@ -171,12 +172,20 @@ class SymbolWork:
         return outcome
 
     async def _resample(self, series: Series, bars: Bars, target: Timeframe) -> int:
-        """Store the closed coarser bars; the newest one, which is still forming, is not kept."""
+        """Store the closed coarser bars that are whole; the newest one, which is still forming, is not kept."""
+        calendar = await self._tools.due.calendar_of(series.symbol)
         coarse = await asyncio.to_thread(resampled, bars, series.timeframe, target)
-        closed = coarse.closed_at(self._now, target)
+        whole = without_cut_ends(
+            coarse.closed_at(self._now, target),
+            bars,
+            series.timeframe,
+            target,
+            calendar,
+            complete_until=self._now if Operation.FETCH in self._request.operations else None,
+        )
         source = f"resampled from {series.timeframe}"
-        await self._tools.archive.store(Series(series.symbol, target), closed, source=source)
-        return len(closed)
+        await self._tools.archive.store(Series(series.symbol, target), whole, source=source)
+        return len(whole)
 
     def _newest(self, bars: Bars, request: IndicatorRequest) -> float | None:
         value = float(self._tools.indicators.values(bars, request, len(bars) - 1)[-1])

@@ -20,8 +20,8 @@ class Held:
     ``bars`` come from the store and from the series' own provider; ``borrowed`` are newer ones that a fallback
     gave while that provider did not answer: they are used, and never stored. ``is_whole``: there is nothing
     older. ``tried_until`` and ``tried_at``: the market time and the second of the process's clock at which
-    providers were asked last; ``trouble``: why the series' own provider did not answer then; ``absent``: why
-    nobody can have it.
+    providers were asked last; ``tried_count``: the most bars that they were asked for; ``trouble``: why the
+    series' own provider did not answer then; ``absent``: why nobody can have it.
 
     Time: ``loaded_at`` and ``tried_at`` are monotonic seconds.
     """
@@ -33,6 +33,7 @@ class Held:
     is_whole: bool = False
     tried_until: datetime | None = None
     tried_at: float = 0.0
+    tried_count: int = 0
     trouble: str | None = None
     absent: str | None = None
     _newest: datetime | None = field(init=False, default=None)

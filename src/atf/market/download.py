@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final, Protocol
 
 from atf.errors import TemporaryFailure
@@ -18,6 +19,7 @@ from atf.market.bar_store import NOTHING, PutAside
 from atf.market.bars import Bars, Series
 from atf.market.provider_lane import ProviderLane
 from atf.market.refresher import is_rebased
+from atf.market.resampling import opening_time
 from atf.market.usable_bars import usable_bars
 
 _LOGGER = logging.getLogger(__name__)
@@ -134,14 +136,18 @@ class Downloader:
 def missing_stretches(
     series: Series, since: datetime | None, until: datetime, ends: tuple[datetime, datetime] | None
 ) -> tuple[Stretch, ...]:
-    """Return what is not stored: before the oldest bar, and from the newest on, which is fetched once more."""
+    """Return what is not stored: before the oldest bar, and from the newest on, which is fetched once more.
+
+    Both reach up to what is stored, also where less is asked for: only the ends of a series tell what is missing,
+    so that nobody would ever fill a hole.
+    """
     if ends is None:
         first = since or until - _OLDEST * series.timeframe.length
         return (Stretch(first, until),) if first < until else ()
     oldest, newest = ends
-    before = Stretch(since, min(oldest, until)) if since is not None and since < min(oldest, until) else None
-    behind = Stretch(max(newest, since or newest), until) if newest < until else None
-    return tuple(one for one in (before, behind) if one is not None and one.since < one.until)
+    before = Stretch(since, oldest) if since is not None and since < min(oldest, until) else None
+    behind = Stretch(newest, until) if newest < until and (since is None or since < until) else None
+    return tuple(one for one in (before, behind) if one is not None)
 
 
 def _in_order(stretch: Stretch, series: Series, ends: tuple[datetime, datetime] | None) -> list[Stretch]:
@@ -154,8 +160,12 @@ def _in_order(stretch: Stretch, series: Series, ends: tuple[datetime, datetime] 
 
 
 def pieces_of(stretch: Stretch, series: Series) -> list[Stretch]:
-    """Part a stretch into pieces, oldest first, of so many bars that each is soon stored."""
+    """Part a stretch into pieces, oldest first, of so many bars that each is soon stored.
+
+    They meet where a bar opens: one across a border would not be closed in the first piece and would not
+    begin in the second.
+    """
     step = _PIECE * series.timeframe.length
     count = max(1, -(-(stretch.until - stretch.since) // step))
-    begins = [stretch.since + number * step for number in range(count)]
-    return [Stretch(begin, min(begin + step, stretch.until)) for begin in begins]
+    inner = [opening_time(stretch.since + number * step, series.timeframe) for number in range(1, count)]
+    return [Stretch(begin, end) for begin, end in pairwise([stretch.since, *inner, stretch.until])]

@@ -50,7 +50,7 @@ def coverage(
         return Coverage(0, 0, 0, ())
     since = since or bars.time_at(0)
     until = until or bars.time_at(len(bars) - 1) + timeframe.length
-    expected = _expected(timeframe, calendar, since, until)
+    expected = expected_between(timeframe, calendar, since, until)
     is_missing = ~_contains(bars.open_time, expected)
     begins, ends = _runs(is_missing)
     shown = slice(0, most_gaps)
@@ -63,7 +63,10 @@ def coverage(
     )
 
 
-def _expected(timeframe: Timeframe, calendar: TradingCalendar, since: datetime, until: datetime) -> TimeArray:
+def expected_between(
+    timeframe: Timeframe, calendar: TradingCalendar, since: datetime, until: datetime
+) -> TimeArray:
+    """Return when the bars open that should exist from ``since`` on and be closed at ``until``."""
     if calendar.name == ALWAYS_OPEN:
         return expected_opens(timeframe, since, until, None)
     # A session may begin on the day before its date, and a week's bar opens days before its sessions.

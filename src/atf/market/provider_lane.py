@@ -102,26 +102,29 @@ class ProviderLane:
         async with self._slots:
             if self._limiter is not None:
                 await self._limiter.acquire()
-            self._require_open()
+            era = self._require_open()
             self._calls += 1
             try:
                 async with asyncio.timeout(self.traits.timeout.total_seconds()):
                     yield
             except TimeoutError as exc:
                 seconds = self.traits.timeout.total_seconds()
-                raise self._failed(TemporaryFailure(f"{self.name} did not answer in {seconds:g} s")) from exc
+                error = TemporaryFailure(f"{self.name} did not answer in {seconds:g} s")
+                self._failed(error, era)
+                raise error from exc
             except TemporaryFailure as exc:
-                self._failed(exc)
+                self._failed(exc, era)
                 raise
             except NotFound:
-                self._breaker.succeeded()
+                self._breaker.succeeded(era)
                 raise
             except BaseException:
-                self._breaker.given_up()
+                self._breaker.given_up(era)
                 raise
-            self._breaker.succeeded()
+            self._breaker.succeeded(era)
 
-    def _require_open(self) -> None:
+    def _require_open(self) -> int:
+        """Return the era of the circuit breaker in which the call is made."""
         now = self._monotonic()
         if not self._breaker.may_ask(now):
             seen = self._breaker.state(now)
@@ -130,12 +133,12 @@ class ProviderLane:
                 f"{self.name} is left alone {pause}: {seen.last_error}",
                 retry_after_seconds=seen.closed_for or 1.0,
             )
+        return self._breaker.era
 
-    def _failed(self, error: TemporaryFailure) -> TemporaryFailure:
+    def _failed(self, error: TemporaryFailure, era: int) -> None:
         self._breaker.failed(
-            self._monotonic(), str(error), retry_after=error.retry_after_seconds, spread=self._spread()
+            self._monotonic(), str(error), retry_after=error.retry_after_seconds, spread=self._spread(), era=era
         )
-        return error
 
 
 def _limiter(calls_per_minute: float | None) -> AsyncLimiter | None:

@@ -68,16 +68,57 @@ class RemoteBars:
         Errors: what the store raises; a provider's programming error.
         """
         dues = await self._due.newest_of(wanted, until)
-        await self._load(
-            {series: wanted[series] for series in wanted if self._is_to_be_loaded(series, wanted[series])}, until
-        )
+        answers = self._warm_answers(wanted, dues, until)
+        cold = {series: count for series, count in wanted.items() if series not in answers}
+        return answers | await self._found(chains, cold, dues, until, deadline) if cold else answers
+
+    def _warm_answers(
+        self, wanted: Mapping[Series, int], dues: Mapping[Series, datetime], until: datetime
+    ) -> dict[Series, Outcome]:
+        """Return the answers of which all is held, and nothing newer: nearly all, at one look for each."""
+        loaded_after = self._monotonic() - _RELOAD_AFTER
+        answers: dict[Series, Outcome] = {}
+        for series, count in wanted.items():
+            held = self._memory.get(series)
+            if held is None or held.newest_open() != dues[series]:
+                continue
+            if held.has(count) and held.loaded_at >= loaded_after:
+                answers[series] = Answer(held.answer(count, until - series.timeframe.length))
+        return answers
+
+    async def _found(
+        self,
+        chains: Chains,
+        wanted: Mapping[Series, int],
+        dues: Mapping[Series, datetime],
+        until: datetime,
+        deadline: float,
+    ) -> dict[Series, Outcome]:
+        """Return what is known of series once the store is read and providers are asked as far as is needed."""
+        needed = self._needed(wanted, until)
+        await self._load({s: count for s, count in needed.items() if self._is_to_be_loaded(s, count)}, until)
         late = await self._ask(chains, wanted, dues, until, deadline)
+        needed = self._needed(wanted, until)
         return {
             series: Absent("not ready in time", may_come=True)
             if series in late
-            else self._outcome(series, count, dues[series], until)
+            else self._outcome(series, count, needed[series], dues[series], until)
             for series, count in wanted.items()
         }
+
+    def _needed(self, wanted: Mapping[Series, int], until: datetime) -> dict[Series, int]:
+        """Return how many bars must be held to answer: those wanted and, for the past, all that may be newer.
+
+        What is held reaches back from its newest bar without a hole, so that it cannot begin with what is wanted.
+        """
+        needed: dict[Series, int] = {}
+        for series, count in wanted.items():
+            held = self._memory.get(series)
+            newest = None if held is None else held.newest_open()
+            length = series.timeframe.length
+            newer = 0 if newest is None else max(0, -((until - length - newest) // length))
+            needed[series] = count + newer
+        return needed
 
     async def _ask(
         self,
@@ -95,9 +136,10 @@ class RemoteBars:
         late: set[Series] = set()
         open_series = set(wanted)
         while open_series:
-            missing = [one for one in open_series if self._must_ask(one, wanted[one], dues[one], until)]
+            needed = self._needed({one: wanted[one] for one in open_series}, until)
+            missing = [one for one in open_series if self._must_ask(one, needed[one], dues[one], until)]
             joined = {series for series in missing if series in self._under_way}
-            tasks = {series: self._refresh(series, chains[series], until, wanted[series]) for series in missing}
+            tasks = {series: self._refresh(series, chains[series], until, needed[series]) for series in missing}
             late |= await _wait(tasks, deadline)
             open_series = joined - late
         return late
@@ -115,7 +157,8 @@ class RemoteBars:
         if not wanted:
             return
         counts = {series: max(count, self._held(series).loaded_count) for series, count in wanted.items()}
-        stored = await self._store.closed_bars_of(counts, until)
+        newest = [_closed_by(series, self._held(series)) for series in wanted]
+        stored = await self._store.closed_bars_of(counts, max([until, *filter(None, newest)]))
         now = self._monotonic()
         for series, bars in stored.items():
             held = self._held(series)
@@ -133,7 +176,8 @@ class RemoteBars:
             return False
         tried = held.tried_until
         has_closed_since = tried is None or tried < due + series.timeframe.length <= until
-        was_asked_for_less = held.trouble is None and held.absent is None and not held.has(count)
+        is_short = held.trouble is None and held.absent is None and not held.has(count)
+        was_asked_for_less = is_short and held.tried_count < count
         return has_closed_since or was_asked_for_less or self._pause_is_over(held, series.timeframe)
 
     def _pause_is_over(self, held: Held, timeframe: Timeframe) -> bool:
@@ -153,8 +197,10 @@ class RemoteBars:
 
     async def _fetch(self, series: Series, lanes: Sequence[ProviderLane], until: datetime, count: int) -> None:
         held = self._held(series)
-        await self._refresher.refresh(series, lanes, held, until, count)
-        held.tried_until, held.tried_at = until, self._monotonic()
+        as_of = max(until, _closed_by(series, held) or until)
+        await self._refresher.refresh(series, lanes, held, as_of, count)
+        held.tried_until, held.tried_at = as_of, self._monotonic()
+        held.tried_count = max(held.tried_count, count)
         self._memory.put(series, held)
 
     def _landed(self, series: Series, task: asyncio.Task[None]) -> None:
@@ -171,10 +217,10 @@ class RemoteBars:
             self._memory.put(series, held)
         return held
 
-    def _outcome(self, series: Series, count: int, due: datetime, until: datetime) -> Outcome:
+    def _outcome(self, series: Series, count: int, needed: int, due: datetime, until: datetime) -> Outcome:
         held = self._held(series)
         newest = held.newest_open()
-        if held.trouble is not None and not held.has(count):
+        if held.trouble is not None and not held.has(needed):
             # Indicators of a shorter history have other values: what would fire on them may be wrong.
             return Absent(held.trouble, may_come=True)
         if newest is None and held.absent is not None:
@@ -184,6 +230,12 @@ class RemoteBars:
         if is_missing and held.trouble is not None:
             stale = f"Market data unavailable for {series.symbol}, using cached data: {held.trouble}"
         return Answer(held.answer(count, until - series.timeframe.length), stale, is_missing and stale is None)
+
+
+def _closed_by(series: Series, held: Held) -> datetime | None:
+    """Return when the newest held bar closed: a question about the past takes nothing newer out of memory."""
+    newest = held.newest_open()
+    return None if newest is None else newest + series.timeframe.length
 
 
 async def _wait(tasks: Mapping[Series, asyncio.Task[None]], deadline: float) -> set[Series]:

@@ -58,7 +58,8 @@ class LocalExchange:
 
     ``now``: its clock; bars that open later do not exist yet, the one that holds it is forming. ``requests``
     counts by path; ``questions`` are the queries about bars, oldest first. ``retry_after`` is the header of
-    refusals. ``documents`` are answers by path, such as recorded ones, in place of its own.
+    refusals. ``documents`` are answers by path, such as recorded ones, in place of its own. ``longest_page``: how
+    many bars it gives at once, however many are asked for.
     """
 
     def __init__(self, now: datetime) -> None:
@@ -66,6 +67,7 @@ class LocalExchange:
         self.requests: Counter[str] = Counter()
         self.questions: list[dict[str, str]] = []
         self.retry_after = "7"
+        self.longest_page = _LONGEST_PAGE
         self.documents: dict[str, Any] = {}
         self._rows: dict[tuple[str, str], dict[int, Row]] = {}
         self._symbols: dict[str, str] = {}
@@ -207,7 +209,7 @@ class LocalExchange:
             return 400, UNKNOWN_SYMBOL
         if query["interval"] not in set(Timeframe):
             return 400, UNKNOWN_INTERVAL
-        limit = min(int(query.get("limit", _USUAL_PAGE)), _LONGEST_PAGE)
+        limit = min(int(query.get("limit", _USUAL_PAGE)), self.longest_page)
         first = int(query.get("startTime", 0))
         last = min(int(query.get("endTime", milliseconds(self.now))), milliseconds(self.now))
         held = self._rows.get((query["symbol"], query["interval"]), {})

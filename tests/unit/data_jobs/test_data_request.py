@@ -48,6 +48,8 @@ def test_spellings_of_one_symbol_are_one() -> None:
         ({"operations": ["resample"], "resample_to": ["1h"]}, "task_params.resample_to[0]"),
         ({"timeframe": "2h"}, "task_params.timeframe"),
         ({"since": "last summer"}, "task_params.since"),
+        ({"since": "0001-01-01"}, "task_params.since"),
+        ({"since": "9999-12-31T23:00:00-23:00"}, "task_params.since"),
         ({"indicators": [{"indicator": "rsii"}]}, "task_params.indicators[0].indicator"),
         (
             {"indicators": [{"indicator": "rsi", "params": {"period": 0}}]},

@@ -48,3 +48,38 @@ def test_the_spread_lengthens_a_pause_by_up_to_half() -> None:
     for _ in range(3):
         breaker.failed(0.0, "502", spread=0.5)
     assert breaker.state(0.0).closed_for == 2.5
+
+
+def test_calls_that_fail_together_are_one_outage_and_lengthen_no_pause() -> None:
+    breaker = CircuitBreaker()
+    era = breaker.era
+    for _ in range(16):
+        breaker.failed(0.0, "502", era=era)
+    assert breaker.state(0.0).closed_for == 2.0
+
+
+def test_an_answer_to_a_call_of_before_ends_no_pause_that_the_source_asked_for() -> None:
+    breaker = CircuitBreaker()
+    era = breaker.era
+    breaker.failed(0.0, "429", retry_after=40.0, era=era)
+    breaker.succeeded(era)
+    assert (breaker.may_ask(39.0), breaker.may_ask(40.0)) == (False, True)
+
+
+def test_a_call_of_before_that_fails_lets_nobody_else_try() -> None:
+    breaker = CircuitBreaker()
+    era = breaker.era
+    for _ in range(3):
+        breaker.failed(0.0, "502", era=era)
+    assert breaker.may_ask(2.0)
+    breaker.failed(2.0, "timeout", era=era)
+    breaker.given_up(era)
+    assert not breaker.may_ask(2.0)
+
+
+def test_a_longer_pause_that_a_call_of_before_is_told_counts() -> None:
+    breaker = CircuitBreaker()
+    era = breaker.era
+    breaker.failed(0.0, "429", retry_after=10.0, era=era)
+    breaker.failed(0.0, "429", retry_after=40.0, era=era)
+    assert breaker.state(0.0).closed_for == 40.0

@@ -141,6 +141,24 @@ async def test_a_history_on_another_base_is_fetched_anew(desk: Desk) -> None:
     assert len(desk.store.bars[BTC]) == 200
 
 
+@pytest.mark.parametrize(("first", "last"), [(0, 50), (300, 400)])
+async def test_history_apart_from_what_is_stored_is_fetched_up_to_it(desk: Desk, first: int, last: int) -> None:
+    await desk.downloader.download(BTC, FIRST + 100 * HOUR, FIRST + 200 * HOUR)
+    await desk.downloader.download(BTC, FIRST + first * HOUR, FIRST + last * HOUR)
+    stored = desk.store.bars[BTC]
+    assert len(stored) == (stored.time_at(-1) - stored.time_at(0)) // HOUR + 1
+    assert (stored.time_at(0), stored.time_at(-1)) == (
+        FIRST + min(first, 100) * HOUR,
+        FIRST + (max(last, 200) - 1) * HOUR,
+    )
+
+
+async def test_no_bar_is_lost_between_pieces_that_begin_in_the_middle_of_one(desk: Desk) -> None:
+    since = FIRST - timedelta(minutes=30)
+    await desk.downloader.download(BTC, since, FIRST + 12_000 * HOUR)
+    assert len(desk.store.bars[BTC]) == 12_000
+
+
 def test_without_a_first_time_a_new_series_gets_the_newest_bars() -> None:
     until = FIRST + 1000 * HOUR
     assert missing_stretches(BTC, None, until, None) == (Stretch(until - 500 * HOUR, until),)

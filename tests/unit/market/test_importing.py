@@ -28,6 +28,12 @@ def test_bars_of_another_timeframe_are_refused_with_the_right_one(step: timedelt
         importable(bars_every(step), Timeframe.H1, NEW_YORK, NOW)
 
 
+@pytest.mark.parametrize("timeframe", [Timeframe.D1, Timeframe.M15])
+def test_bars_much_closer_together_than_their_timeframe_are_refused(timeframe: Timeframe) -> None:
+    with pytest.raises(InvalidInput, match=r"timeframe: the bars are 0:07:00 apart, not (1d|15m)"):
+        importable(bars_every(timedelta(minutes=7)), timeframe, NEW_YORK, NOW)
+
+
 def test_the_usual_distance_tells_the_timeframe_in_spite_of_gaps() -> None:
     opens = [0, 1, 2, 5, 6, 30, 31]
     bars = Bars.from_rows([(FIRST + timedelta(minutes=m), 1.0, 1.0, 1.0, 1.0, 1.0) for m in opens])
@@ -49,6 +55,13 @@ def test_daily_bars_keep_their_dates_over_a_change_of_the_clock() -> None:
     bars = Bars.from_rows([(at, 10.0, 11.0, 9.0, 10.5, 1.0) for at in opens])
     good, _ = importable(bars, Timeframe.D1, NEW_YORK, NOW)
     assert [good.time_at(i).date().isoformat() for i in range(2)] == ["2024-03-08", "2024-03-11"]
+
+
+def test_dates_stay_where_they_are_though_another_bar_has_a_time_of_day() -> None:
+    opens = [FIRST, FIRST + timedelta(days=1), datetime(2024, 1, 4, 21, tzinfo=UTC)]
+    bars = Bars.from_rows([(at, 10.0, 11.0, 9.0, 10.5, 1.0) for at in opens])
+    good, _ = importable(bars, Timeframe.D1, NEW_YORK, NOW)
+    assert [good.time_at(i).date().isoformat() for i in range(3)] == ["2024-01-02", "2024-01-03", "2024-01-04"]
 
 
 def test_a_bar_from_the_future_is_put_aside_and_the_forming_one_left_out() -> None:

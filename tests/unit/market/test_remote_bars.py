@@ -8,6 +8,7 @@ from atf.errors import InvalidInput, NotFound, TemporaryFailure
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.fetched_bars import FetchedBars
 from atf.market.provider import ProviderTraits
+from atf.market.provider_lane import ProviderLane
 from atf.market.quality import Flaw
 from atf.market.trading_calendar import Session
 from atf.testing.market import MemoryBarStore, ScriptedProvider, open_market
@@ -490,3 +491,77 @@ async def test_nobody_is_asked_on_a_weekend_for_what_a_closed_market_cannot_have
     assert (fetched.stale, fetched.awaited) == ({}, frozenset())
     await data.closed_bars_of({apple: 1}, until=friday + timedelta(days=4))  # Monday's bar is due
     assert len(provider.asked) == 2
+
+
+def one_broken_among(count: int) -> Bars:
+    """Hourly bars up to 11:00, of which the third has its high below its low."""
+    good = bars_until(NOON - HOUR, count)
+    rows = [
+        (good.time_at(i), 100.0, 80.0 if i == 2 else 120.0, 90.0, 100.0, float(good.volume[i]))
+        for i in range(count)
+    ]
+    return Bars.from_rows(rows)
+
+
+@pytest.mark.parametrize("given", [Bars.empty(), one_broken_among(10)])
+async def test_bars_that_are_fewer_than_wanted_are_fetched_once_for_all_callers(given: Bars) -> None:
+    provider = ScriptedProvider()
+    provider.bars = {BTC: given}
+    provider.gate.clear()
+    data = open_market(provider)
+    calls = [asyncio.create_task(data.closed_bars_of({BTC: 10}, until=NOON)) for _ in range(20)]
+    await provider.until_under_way(1)
+    provider.gate.set()
+    await asyncio.gather(*calls)
+    await data.closed_bars_of({BTC: 10}, until=NOON)
+    assert len(provider.asked) == 1
+
+
+@pytest.mark.parametrize("ago", [3, 9, 30])
+async def test_who_asks_for_the_past_gets_as_many_bars_as_who_asks_for_now(ago: int) -> None:
+    provider = ScriptedProvider()
+    provider.bars = {BTC: bars_until(NOON - HOUR, 100)}
+    data = open_market(provider)
+    await data.closed_bars_of({BTC: 5}, until=NOON)
+    then = NOON - ago * HOUR
+    past = (await data.closed_bars_of({BTC: 5}, until=then)).ready[BTC]
+    assert [past.time_at(i) for i in range(len(past))] == [then - HOUR * i for i in (5, 4, 3, 2, 1)]
+
+
+async def test_a_question_about_the_past_takes_nothing_newer_out_of_memory() -> None:
+    provider, clock = ScriptedProvider(), Seconds()
+    provider.bars = {BTC: bars_until(NOON - HOUR, 100)}
+    data = open_market(provider, monotonic=clock)
+    await data.closed_bars_of({BTC: 5}, until=NOON)
+    clock.now = 301.0  # the store is read again by whoever comes next
+    await data.closed_bars_of({BTC: 5}, until=NOON - 30 * HOUR)
+    asked = len(provider.asked)
+    fetched = await data.closed_bars_of({BTC: 5}, until=NOON)
+    assert (fetched.ready[BTC].time_at(-1), fetched.awaited) == (NOON - HOUR, frozenset())
+    assert len(provider.asked) == asked
+
+
+async def test_without_an_answer_a_past_that_memory_does_not_reach_is_late() -> None:
+    provider = ScriptedProvider()
+    provider.bars = {BTC: bars_until(NOON - HOUR, 100)}
+    data = open_market(provider)
+    await data.closed_bars_of({BTC: 5}, until=NOON)
+    provider.error = TemporaryFailure("502")
+    fetched = await data.closed_bars_of({BTC: 5}, until=NOON - 30 * HOUR)
+    assert fetched.late == {BTC}
+    assert not fetched.ready
+
+
+async def test_a_pause_that_one_call_is_told_holds_though_others_under_way_are_answered() -> None:
+    provider = ScriptedProvider("venue")
+    provider.bars = {BTC: bars_until(NOON - HOUR)}
+    lane = ProviderLane(provider, monotonic=lambda: 0.0, spread=lambda: 0.0)
+    provider.gate.clear()
+    answered = asyncio.create_task(lane.closed_bars(BTC, NOON, 5))
+    await provider.until_under_way(1)
+    with pytest.raises(TemporaryFailure, match="429"):
+        async with lane.asking():
+            raise TemporaryFailure("venue: 429", retry_after_seconds=40)
+    provider.gate.set()
+    await answered
+    assert lane.state.paused_seconds == 40.0

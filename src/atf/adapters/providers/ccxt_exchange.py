@@ -26,6 +26,8 @@ _SHORTEST_REACH: Final = 60
 _EMPTY_PAGES: Final = 2
 """So many pages without a bar are the beginning of history."""
 _DAYS_A_WEEK: Final = 7
+_LAST_MILLISECOND: Final = 2**63 / 1_000_000 - 1
+"""What counts in microseconds would wrap round to any other time."""
 
 
 class CcxtBarProvider:
@@ -209,7 +211,7 @@ class CcxtBarProvider:
                 break
             reach = page if empty else min(page, max(count - len(found), _SHORTEST_REACH))
             start = max(end - min(reach, _bars_between(floor, end, series)) * series.timeframe.length, floor)
-            bars = (await self._page(series, start, reach)).closed_at(cut, series.timeframe)
+            bars = (await self._whole_page(series, start, reach, end)).closed_at(cut, series.timeframe)
             if not len(bars) and not len(found) and not empty:
                 # It may have stopped trading long ago: its very last bars tell where to go on.
                 bars = (await self._page(series, None, reach)).closed_at(cut, series.timeframe)
@@ -218,6 +220,20 @@ class CcxtBarProvider:
             found = older.followed_by(found)
             end = min(start, found.time_at(0)) if len(found) else start
         return found.since(since).last(count)
+
+    async def _whole_page(self, series: Series, start: datetime, count: int, end: datetime) -> Bars:
+        """Return the bars of a page, also if the exchange gives fewer at once than ccxt knows it to.
+
+        Else what lies between the last of them and the page that was fetched before would be missing for good.
+        """
+        bars = await self._page(series, start, count)
+        while _SHORTEST_REACH <= len(bars) < count and bars.time_at(-1) + series.timeframe.length < end:
+            more = await self._page(series, bars.time_at(-1) + series.timeframe.length, count)
+            newer = more[more.first_after(bars.time_at(-1)) :].before(end)
+            if not len(newer):
+                break
+            bars = bars.followed_by(newer)
+        return bars
 
     async def _page_length(self, series: Series) -> int:
         client = await self._open()
@@ -235,6 +251,8 @@ class CcxtBarProvider:
 def _bars(rows: list[list[Any]]) -> Bars:
     """Return ccxt's rows (ms, open, high, low, close, volume) as bars; of equal times the last one counts."""
     table = np.array([row[:6] for row in rows], dtype=np.float64).reshape(-1, 6)
+    if (np.abs(table[:, 0]) > _LAST_MILLISECOND).any():
+        raise ValueError("a time beyond the year 2261")
     times = table[:, 0].astype(np.int64) * 1_000_000
     order = np.argsort(times, kind="stable")
     times = times[order]

@@ -13,6 +13,9 @@ from atf.errors import InvalidInput
 from atf.market.adjustment import AdjustmentFactor
 
 _COLUMNS: Final = ("date", "price_factor", "split_factor")
+_FIRST_YEAR: Final = 1678
+_LAST_YEAR: Final = 2261
+"""Bars, whose times are nanoseconds since 1970 in 64 bits, do not reach further."""
 
 
 def read_factors(path: Path) -> tuple[AdjustmentFactor, ...]:
@@ -30,7 +33,9 @@ def read_factors(path: Path) -> tuple[AdjustmentFactor, ...]:
                 if factor.until_date in rows:
                     raise _broken_at(path, line, "date", f"has {factor.until_date} twice")
                 rows[factor.until_date] = factor
-    except (csv.Error, UnicodeDecodeError) as exc:
+    except UnicodeDecodeError as exc:
+        raise broken(path, "not UTF-8 text") from exc
+    except csv.Error as exc:
         raise broken(path, f"not a CSV file: {exc}") from exc
     return tuple(sorted(rows.values()))
 
@@ -53,9 +58,12 @@ def _factors(path: Path, reader: csv.DictReader[str]) -> Iterator[tuple[int, Adj
 
 def _day(path: Path, line: int, text: str | None) -> date:
     try:
-        return date.fromisoformat((text or "").strip())
+        day = date.fromisoformat((text or "").strip())
     except ValueError:
         raise _broken_at(path, line, "date", f"{text!r} is not a date such as 2024-01-31") from None
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise _broken_at(path, line, "date", f"{day} is outside the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return day
 
 
 def _number(path: Path, line: int, column: str, text: str | None) -> float:

@@ -11,6 +11,7 @@ from atf.market.bars import to_nanoseconds
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+")
 _COMPACT_DATE: Final = re.compile(r"(19|20)[0-9]{6}")
 _LAST_NANOSECOND: Final = 2**63 - 1
+_MOST_DIGITS: Final = 40
 # An epoch number is seconds, ms, us or ns by its size; the borders lie in 1973 for the finer unit and in
 # the year 5138 for the coarser one, so that no price history is near them.
 _EPOCH_UNITS: Final = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
@@ -22,6 +23,8 @@ def parse_time(text: str) -> int:
     if _COMPACT_DATE.fullmatch(text):
         raise ValueError(f"{text!r} may be a date or seconds: write a date as {text[:4]}-{text[4:6]}-{text[6:]}")
     if _WHOLE.fullmatch(text):
+        if len(text) > _MOST_DIGITS:
+            raise ValueError(f"{text[:_MOST_DIGITS]}... is outside the years 1678 to 2261")
         return epoch_nanoseconds(int(text))
     try:
         instant = datetime.fromisoformat(text)

@@ -7,6 +7,7 @@ the crumb that Yahoo wants back, whoever asks.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import threading
 import warnings
@@ -118,6 +119,8 @@ def _import_library(cache_folder: Path | None) -> Any:
         raise ConfigurationError("data of Yahoo needs an extra: pip install 'atf[yahoo]'") from exc
     # yfinance 1.7 asks for a warning at each use of what pandas 3.1 calls outdated, which is no user's business.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="yfinance")
+    # What it logs as an error is raised as well, and told in our words.
+    logging.getLogger("yfinance").setLevel(logging.CRITICAL)
     yfinance.config.debug.hide_exceptions = False
     if cache_folder is not None:
         yfinance.set_tz_cache_location(str(cache_folder))

@@ -51,6 +51,10 @@ def test_factors_are_read_oldest_first_whatever_else_is_in_the_file(tmp_path: Pa
             "line 3, column 'date': has 2024-01",
         ),
         ('date,price_factor,split_factor\n"2024', "not a CSV file"),
+        (
+            "date,price_factor,split_factor\n9999-12-31,1,1\n",
+            "column 'date': 9999-12-31 is outside the years 1678",
+        ),
     ],
 )
 def test_a_broken_file_is_refused_with_file_line_and_column(tmp_path: Path, text: str, sentence: str) -> None:
@@ -63,7 +67,7 @@ def test_a_broken_file_is_refused_with_file_line_and_column(tmp_path: Path, text
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "AAPL.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InvalidInput, match="not a CSV file"):
+    with pytest.raises(InvalidInput, match=r"AAPL.csv: not UTF-8 text$"):
         read_factors(path)
 
 

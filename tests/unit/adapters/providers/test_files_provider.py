@@ -122,6 +122,11 @@ def test_other_times_are_understood_or_refused(text: str, instant: datetime | No
         assert parse_time(text) == to_nanoseconds(instant)
 
 
+def test_a_number_of_more_digits_than_python_reads_is_told_as_any_other_time() -> None:
+    with pytest.raises(ValueError, match=r"^9{40}\.\.\. is outside the years 1678 to 2261$"):
+        parse_time("9" * 5000)
+
+
 # --- layouts of others ---
 
 
