@@ -14,7 +14,7 @@ import psycopg
 
 from atf.alerts.batch_work import BatchWork
 from atf.alerts.evaluator import AlertEvaluator
-from atf.alerts.loading import AlertLoader
+from atf.alerts.loading import CompiledRules
 from atf.alerts.outcome import Outcomes
 from atf.jobs.run import ClaimedBatch, ClaimedRun, JobType, RunId, RunKey, WorkerId
 from atf.jobs.worker import Duty
@@ -82,7 +82,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.clock = FakeMarketClock(self.timeline.live_from)
         self._next_bar = count()
-        self._loader: AlertLoader | None = None
+        self._rules = CompiledRules()
 
     async def close_a_bar(self) -> None:
         """Let one more bar close and the runs of all alerts become due; what was done before goes away."""
@@ -118,8 +118,7 @@ class Desk:
         store = WatchedStore(PostgresAlerts(self.database), watch)
         data = WatchedData(PostgresBarStore(self.database), watch)
         async with run_queue(self.database) as runs:
-            evaluator = AlertEvaluator(store, runs, data, self.clock, patience=PATIENCE)
-            self._loader = evaluator.keep_rules_of(self._loader)
+            evaluator = AlertEvaluator(store, runs, data, self.clock, patience=PATIENCE, rules=self._rules)
             duty = Duty(job_type("alert"), CountingHandler(evaluator, count), is_batch=True)
             queue = WatchedQueue(runs, count, watch)
             seconds, batches = await drain(self.database, queue, duty, count, batch_size=batch_size)

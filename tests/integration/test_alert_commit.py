@@ -346,6 +346,19 @@ async def test_a_lost_state_begins_anew_with_the_bars_to_come(desk: Desk) -> Non
     assert await desk.triggered_days() == [4]
 
 
+@pytest.mark.parametrize("sides", ["[1]", '{"0": "middle"}', '{"0": [1]}', '"above"'])
+async def test_a_spoilt_state_begins_anew_with_the_bars_to_come(desk: Desk, sides: str) -> None:
+    await desk.add()
+    await desk.rows.change("UPDATE alert_states SET sides = CAST(:sides AS jsonb)", sides=sides)
+    await desk.day_ends(2)
+    assert await desk.rows.statuses() == {"COMPLETED": 1}
+    assert await desk.triggered_days() == []
+    assert await desk.rows.value("SELECT sides FROM alert_states") == {}
+    await desk.day_ends(3)
+    await desk.day_ends(4)
+    assert await desk.triggered_days() == [4]
+
+
 async def test_the_bars_of_a_pause_are_history(desk: Desk) -> None:
     added = await desk.add()
     await desk.service.pause(OWNER, added.id)

@@ -15,8 +15,9 @@ from atf.market.adjustment import AdjustmentFactor
 from atf.market.bars import COLUMNS, Bars, Series, Timeframe
 from atf.market.stored_series import StoredSpan
 from atf.storage.adjustments_repository import PostgresAdjustments
-from atf.storage.bar_arrays import bars_of, elements
+from atf.storage.bar_arrays import bars_of
 from atf.storage.bars_repository import PostgresBarStore
+from atf.storage.columns import elements
 from atf.storage.database import Database
 from atf.storage.stored_series_repository import PostgresStoredSeries
 

@@ -126,12 +126,12 @@ def parse_alert(config: object) -> Alert:
 
     Errors: InvalidAlertRule with all that is wrong; the field of each is its JSON path.
     """
+    document = upgraded(config)
     problems = Problems()
-    document = config
     with problems:
-        document = AlertSchemaValidator().validate(upgraded(config))
+        AlertSchemaValidator().validate(document)
     if isinstance(document, Mapping):
-        _check_what_schemas_cannot(upgraded(document), problems)
+        _check_what_schemas_cannot(document, problems)
     problems.raise_any(InvalidAlertRule)
     return compile_alert(document)
 

@@ -15,6 +15,7 @@ from atf.alerts.outcome import LoadedAlert, LoadedAlerts, Outcomes
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure
 from atf.market.bars import Series
 from atf.market.fetched_bars import FetchedBars
+from atf.market.resampling import opening_time
 
 _LOGGER = logging.getLogger(__name__)
 _SHORTEST_WAIT: Final = timedelta(seconds=2)
@@ -76,15 +77,15 @@ class BatchWork:
         return loaded if len(ready) == len(loaded) else loaded.take(ready)
 
     def _wait(self, loaded: LoadedAlert, now: datetime) -> None:
-        """Look again after as long as the alert has waited already, but not beyond half of its timeframe.
+        """Look again after as long as the bar is late already, but not beyond half of its timeframe.
 
         It is not known whether the bar will come at all: nothing may have been traded.
         """
-        number = loaded.stored.schedule_id
-        waited = now - min(run.key.scheduled_for for run in self._runs[number])
-        left = loaded.alert.series.timeframe.length / 2 - waited
+        timeframe = loaded.alert.series.timeframe
+        waited = now - opening_time(now, timeframe)
+        left = timeframe.length / 2 - waited
         if left > timedelta(0):
-            self.waiting[number] = min(max(waited, _SHORTEST_WAIT), left)
+            self.waiting[loaded.stored.schedule_id] = min(max(waited, _SHORTEST_WAIT), left)
 
     def waiting_runs(self, outcomes: Outcomes) -> dict[timedelta, list[ClaimedRun]]:
         """Return the runs that go on waiting after this was committed, by how long."""

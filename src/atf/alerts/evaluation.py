@@ -15,9 +15,10 @@ import numpy as np
 
 from atf.alerts.alert import Alert
 from atf.alerts.machine import BarColumn, RearmColumns, advance, expire
-from atf.alerts.readings import WatchedBars, newest, read
+from atf.alerts.reading_table import Ends, ReadingTable
+from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import Cohort, Levels, Roster, SlotColumn
-from atf.alerts.state import FIRST_FINAL, NEVER, IntArray, StateColumns
+from atf.alerts.state import FIRST_FINAL, NEVER, SIDE_CODES, SIDE_OF_CODE, IntArray, StateColumns
 from atf.alerts.trigger import Trigger, trigger_of
 from atf.alerts.watched import Watched
 from atf.market.bars import FloatArray, to_instant, to_nanoseconds
@@ -121,9 +122,9 @@ def evaluate(
            far as ``bars_needed`` asked, if they exist.
     """
     result = Evaluated(states, np.zeros(len(states), dtype=np.int64))
-    ends = _Ends(roster, watched)
+    ends = Ends(roster, watched)
     widths = _new_bars(roster, states, ends, watched)
-    table = _ReadingTable(roster, watched, ends)
+    table = ReadingTable(roster, watched, ends)
     instant = to_nanoseconds(now)
     for cohort in roster.cohorts:
         for part, width in _by_width(cohort, widths):
@@ -135,7 +136,7 @@ def evaluate(
 
 
 def _new_bars(
-    roster: Roster, states: StateColumns, ends: _Ends, watched: Mapping[Watched, WatchedBars]
+    roster: Roster, states: StateColumns, ends: Ends, watched: Mapping[Watched, WatchedBars]
 ) -> IntArray:
     """Return how many of its newest bars each alert steps through.
 
@@ -165,35 +166,6 @@ def _new_bars(
     return widths
 
 
-class _Ends:
-    """The newest bar of what each alert watches, and when the one before it opened; NEVER where there is none."""
-
-    def __init__(self, roster: Roster, watched: Mapping[Watched, WatchedBars]) -> None:
-        found = [watched.get(one) for one in roster.watched]
-        self.opens, self.closes, before = (
-            np.array([NEVER if one is None else value(one) for one in found], dtype=np.int64)[roster.watched_of]
-            for value in (_newest_open, _newest_close, _open_before)
-        )
-        self._before = before
-
-    def has_one_new_bar(self, states: StateColumns) -> BoolArray:
-        """Tell which alerts have evaluated all bars but the newest, which is no history to them."""
-        is_next: BoolArray = (states.last_bar == self._before) & (self._before != NEVER)
-        return is_next & (self.closes > states.history_until) & (states.status < FIRST_FINAL)
-
-
-def _newest_open(watched: WatchedBars) -> int:
-    return int(watched.bars.open_time[-1]) if len(watched.bars) else NEVER
-
-
-def _newest_close(watched: WatchedBars) -> int:
-    return int(watched.close_time[-1]) if len(watched.bars) else NEVER
-
-
-def _open_before(watched: WatchedBars) -> int:
-    return int(watched.bars.open_time[-2]) if len(watched.bars) > 1 else NEVER
-
-
 def _by_width(cohort: Cohort, widths: IntArray) -> Iterator[tuple[Cohort, int]]:
     """Yield the cohort in parts of which all alerts have about equally many new bars, a power of two at most."""
     own = widths[cohort.rows]
@@ -208,49 +180,6 @@ def _by_width(cohort: Cohort, widths: IntArray) -> Iterator[tuple[Cohort, int]]:
             yield cohort.part(part), int(own[part].max())
 
 
-class _ReadingTable:
-    """The readings of a roster for the newest bars, each computed when it is first asked for."""
-
-    def __init__(self, roster: Roster, watched: Mapping[Watched, WatchedBars], ends: _Ends) -> None:
-        self._roster = roster
-        self._watched = watched
-        self._ends = ends
-        self._newest = np.full(len(roster.readings), np.nan)
-        self._is_read = np.zeros(len(roster.readings), dtype=np.bool_)
-        self.failed: dict[int, Exception] = {}
-
-    def values(self, readings: IntArray, width: int) -> FloatArray:
-        """Return the readings for the newest ``width`` bars. Shape: (a,) -> (a, width)."""
-        if width == 1:
-            for number in np.unique(readings[~self._is_read[readings]]).tolist():
-                self._newest[number] = self._read(number, 1)[0]
-                self._is_read[number] = True
-            return self._newest[readings][:, None]
-        numbers, places = np.unique(readings, return_inverse=True)
-        return np.array([self._read(number, width) for number in numbers.tolist()])[places]
-
-    def times(self, rows: IntArray, width: int) -> tuple[IntArray, IntArray]:
-        """Return when the newest bars of each alert open and close. Shape: (a, width)."""
-        if width == 1:
-            return self._ends.opens[rows][:, None], self._ends.closes[rows][:, None]
-        numbers, places = np.unique(self._roster.watched_of[rows], return_inverse=True)
-        found = [self._watched[self._roster.watched[number]] for number in numbers.tolist()]
-        opens = np.array([newest(one.bars.open_time, width) for one in found])
-        closes = np.array([newest(one.close_time, width) for one in found])
-        return opens[places], closes[places]
-
-    def watched_of(self, row: int) -> WatchedBars:
-        return self._watched[self._roster.watched[self._roster.watched_of[row]]]
-
-    def _read(self, number: int, width: int) -> FloatArray:
-        watched, source, offset = self._roster.readings[number]
-        try:
-            return read(self._watched[self._roster.watched[watched]], source, offset, width)
-        except Exception as exc:  # noqa: BLE001 - an indicator's mistake costs only the alerts that read it
-            self.failed[number] = exc
-            return np.full(width, np.nan)
-
-
 class _Judging:
     """One cohort over its newest ``width`` bars."""
 
@@ -259,7 +188,7 @@ class _Judging:
         roster: Roster,
         cohort: Cohort,
         width: int,
-        table: _ReadingTable,
+        table: ReadingTable,
         now: datetime,
         result: Evaluated,
         recorder: Recorder | None,
@@ -310,12 +239,12 @@ class _Judging:
             column = BarColumn(
                 is_new[:, index], opens[:, index], closes[:, index], truth[:, index], band[:, index]
             )
+            is_history = column.close_time <= columns.history_until
             was_closed = ~columns.is_open
             fires = advance(columns, self._cohort.rearm, column)
             if self._cohort.tells_rearming is not None:
-                opened = was_closed & (columns.is_open | fires) & self._cohort.tells_rearming
+                opened = was_closed & (columns.is_open | fires) & self._cohort.tells_rearming & ~is_history
                 self._tell_rearmed(np.flatnonzero(opened & (columns.trigger_count > fires)), column.open_time)
-            is_history = column.close_time <= columns.history_until
             counted += column.is_there & (columns.last_bar == column.open_time) & ~is_history
             if self._recorder is not None:
                 self._recorder.stepped(index, columns, fires)
@@ -372,12 +301,8 @@ class _Judging:
             last = np.where(has_last, column[places, newest], before[number])
             for place in np.flatnonzero(last != before[number]).tolist():
                 row = int(self._cohort.rows[place])
-                changed.setdefault(row, dict(sides[row]))[str(number)] = _SIDE_NAMES[int(last[place])]
+                changed.setdefault(row, dict(sides[row]))[str(number)] = SIDE_OF_CODE[int(last[place])]
         self._result.sides.update(changed)
-
-
-_SIDE_CODES: Final = {"above": 1, "below": -1}
-_SIDE_NAMES: Final = {code: name for name, code in _SIDE_CODES.items()}
 
 
 def _only(is_new: BoolArray, values: FloatArray) -> FloatArray:
@@ -387,7 +312,7 @@ def _only(is_new: BoolArray, values: FloatArray) -> FloatArray:
 
 def _side_column(cohort: Cohort, sides: Sequence[Sides], number: int) -> TruthArray:
     name = str(number)
-    return np.array([_SIDE_CODES.get(sides[row].get(name, ""), 0) for row in cohort.rows.tolist()], dtype=np.int8)
+    return np.array([SIDE_CODES.get(sides[row].get(name, ""), 0) for row in cohort.rows.tolist()], dtype=np.int8)
 
 
 def _band(cohort: Cohort, values: Sequence[FloatArray], judged: Judged) -> TruthArray:

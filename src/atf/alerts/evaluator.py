@@ -16,8 +16,8 @@ from typing import Final, Protocol
 from atf.alerts.alert_log import log_committed
 from atf.alerts.batch_work import BatchWork, Judged
 from atf.alerts.evaluation import bars_needed, evaluate
-from atf.alerts.loading import AlertLoader
-from atf.alerts.outcome import LoadedAlerts, Outcomes, StoredAlert, StoredStates
+from atf.alerts.loading import AlertLoader, CompiledRules, StoredAlerts
+from atf.alerts.outcome import LoadedAlerts, Outcomes
 from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import roster_of
 from atf.alerts.watched import Watched, close_times
@@ -63,16 +63,8 @@ class AlertCommit(Protocol):
         ...
 
 
-class AlertStore(Protocol):
+class AlertStore(StoredAlerts, Protocol):
     """Alerts in the database."""
-
-    async def states(self, schedule_ids: Sequence[int]) -> StoredStates:
-        """Return the states of those of the alerts that there are."""
-        ...
-
-    async def configurations(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
-        """Return the current configurations of those of the alerts that there are."""
-        ...
 
     def commit(self) -> AbstractAsyncContextManager[AlertCommit]:
         """Open a commit. Errors: UnstorableData, TransactionConflict, DatabaseUnavailable."""
@@ -104,25 +96,20 @@ class AlertEvaluator:
         clock: MarketClock,
         *,
         patience: timedelta = timedelta(seconds=2),
+        rules: CompiledRules | None = None,
     ) -> None:
         self._store = store
         self._runs = runs
         self._data = data
         self._clock = clock
         self._patience = patience
-        self._loader = AlertLoader(store)
+        self._loader = AlertLoader(store, rules)
         self._indicators = IndicatorService()
 
     @property
     def calculations(self) -> int:
         """How often an indicator was computed. For measurements."""
         return self._indicators.calculations
-
-    def keep_rules_of(self, loader: AlertLoader | None) -> AlertLoader:
-        """Go on with rules that are compiled already, and return what holds them. For measurements."""
-        if loader is not None:
-            self._loader.rules = loader.rules
-        return self._loader
 
     async def handle(self, batch: ClaimedBatch) -> None:
         """Evaluate each alert of the batch once and bring all of its runs to an end, or put them back."""

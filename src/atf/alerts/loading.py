@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from atf.alerts.alert import compile_alert, fresh_state, renewed_state
 from atf.alerts.batch_work import BatchWork
-from atf.alerts.outcome import NO_STATE, LoadedAlert, LoadedAlerts, StoredAlert, StoredStates
+from atf.alerts.outcome import LoadedAlert, LoadedAlerts, StoredAlert, StoredStates
 from atf.alerts.state import FIRST_FINAL, STATUSES, AlertState
 from atf.market.bars import to_nanoseconds
 
 _LOGGER = logging.getLogger(__name__)
-_MOST_COMPILED: Final = 200_000
-"""Some kilobyte each."""
 
 
 class StoredAlerts(Protocol):
@@ -34,49 +33,52 @@ class StoredAlerts(Protocol):
 
 
 class CompiledRules:
-    """Alerts with their compiled rules, by schedule and version; what was not used for long is forgotten."""
+    """Alerts with their compiled rules, by schedule and version; ``most`` that were used last are remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 200_000) -> None:
+        self._most = most
         self._alerts: OrderedDict[int, tuple[int, LoadedAlert | Exception]] = OrderedDict()
 
-    def has(self, schedule_id: int, version: int) -> bool:
-        """Tell whether the alert is known as it is now."""
-        known = self._alerts.get(schedule_id)
-        return known is not None and known[0] == version
+    def known(self, versions: Mapping[int, int]) -> dict[int, LoadedAlert | Exception]:
+        """Return those of the alerts that are known as they are now, by schedule; or what is wrong with them."""
+        found: dict[int, LoadedAlert | Exception] = {}
+        for schedule_id, version in versions.items():
+            known = self._alerts.get(schedule_id)
+            if known is not None and known[0] == version:
+                self._alerts.move_to_end(schedule_id)
+                found[schedule_id] = known[1]
+        return found
 
-    def put(self, stored: StoredAlert) -> None:
-        """Compile an alert; what is wrong with it is kept in its place."""
-        self._alerts[stored.schedule_id] = stored.version, _compiled(stored)
-        while len(self._alerts) > _MOST_COMPILED:
+    def add(self, stored: StoredAlert) -> LoadedAlert | Exception:
+        """Compile an alert, remember and return it, or what is wrong with it."""
+        compiled = _compiled(stored)
+        self._alerts[stored.schedule_id] = stored.version, compiled
+        self._alerts.move_to_end(stored.schedule_id)
+        if len(self._alerts) > self._most:
             self._alerts.popitem(last=False)
-
-    def get(self, schedule_id: int) -> LoadedAlert | Exception | None:
-        """Return the alert, or what is wrong with it; None if it is not known."""
-        known = self._alerts.get(schedule_id)
-        return None if known is None else known[1]
+        return compiled
 
 
 class AlertLoader:
     """Loads the alerts of batches; a rule is compiled once, until its configuration changes."""
 
-    def __init__(self, store: StoredAlerts) -> None:
+    def __init__(self, store: StoredAlerts, rules: CompiledRules | None = None) -> None:
         self._store = store
-        self.rules = CompiledRules()
+        self._rules = rules or CompiledRules()
 
     async def load(self, work: BatchWork, now: datetime) -> LoadedAlerts:
         """Return the alerts that are to be evaluated; runs of the others are brought to an end in ``work``."""
         stored = await self._store.states(work.schedule_ids)
-        await self._compile(stored)
-        usable = self._usable(stored, work)
+        usable = self._usable(stored, await self._compiled(stored), work)
         rows, alerts = list(usable), list(usable.values())
         places = np.array(rows, dtype=np.int64)
         states, sides = stored.states.take(places), [stored.sides.get(row, {}) for row in rows]
         is_renewed = np.zeros(len(rows), dtype=np.bool_)
         for place, (row, one) in enumerate(zip(rows, alerts, strict=True)):
-            version = int(stored.versions[row])
-            if version != NO_STATE and stored.rule_hashes[row] == one.alert.rule_hash:
+            is_readable, old_hash = stored.is_readable[row], stored.rule_hashes[row]
+            if is_readable and old_hash == one.alert.rule_hash:
                 continue
-            old = None if version == NO_STATE else states.state(place, AlertState(stored.rule_hashes[row]), {})
+            old = states.state(place, AlertState(old_hash), {}) if is_readable else None
             states.begin(place, _begun(one, old, now))
             sides[place] = {}
             is_renewed[place] = True
@@ -84,20 +86,24 @@ class AlertLoader:
         found = LoadedAlerts(alerts, stored.versions[places], is_renewed, is_muted, states, sides)
         return self._unfinished(found, work)
 
-    async def _compile(self, stored: StoredStates) -> None:
-        versions = zip(stored.ids.tolist(), stored.alert_versions.tolist(), strict=True)
-        changed = [one for one, version in versions if not self.rules.has(one, version)]
+    async def _compiled(self, stored: StoredStates) -> dict[int, LoadedAlert | Exception]:
+        versions = dict(zip(stored.ids.tolist(), stored.alert_versions.tolist(), strict=True))
+        found = self._rules.known(versions)
+        changed = [schedule_id for schedule_id in versions if schedule_id not in found]
         for each in await self._store.configurations(changed) if changed else ():
-            self.rules.put(each)
+            found[each.schedule_id] = self._rules.add(each)
+        return found
 
-    def _usable(self, stored: StoredStates, work: BatchWork) -> dict[int, LoadedAlert]:
+    def _usable(
+        self, stored: StoredStates, compiled: Mapping[int, LoadedAlert | Exception], work: BatchWork
+    ) -> dict[int, LoadedAlert]:
         """Return the alerts that can be evaluated, by row; one whose configuration is broken fails alone."""
         ids = stored.ids.tolist()
         for missing in set(work.schedule_ids).difference(ids):
             work.skip(missing, "deleted")
         usable: dict[int, LoadedAlert] = {}
         for row, (schedule_id, is_active) in enumerate(zip(ids, stored.is_active.tolist(), strict=True)):
-            found = self.rules.get(schedule_id) if is_active else None
+            found = compiled.get(schedule_id) if is_active else None
             if isinstance(found, LoadedAlert):
                 usable[row] = found
             elif isinstance(found, Exception):
@@ -117,7 +123,7 @@ class AlertLoader:
 
 def _compiled(stored: StoredAlert) -> LoadedAlert | Exception:
     try:
-        return LoadedAlert(stored, compile_alert(stored.config))
+        return LoadedAlert(stored, compile_alert(json.loads(stored.config)))
     except Exception as exc:  # noqa: BLE001 - a configuration changed by hand in the database fails alone
         return exc
 

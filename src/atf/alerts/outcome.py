@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,17 +24,20 @@ from atf.notifications.message import OutgoingMessage
 Sides = Mapping[str, str]
 
 NO_STATE: Final = -1
-"""In columns of versions: the state is lost, or cannot be read."""
+"""In columns of versions: the state is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAlert:
-    """An alert's configuration as the database has it now; ``version`` counts its changes."""
+    """An alert's configuration as the database has it now; ``version`` counts its changes.
+
+    ``config`` is JSON text: a hundred thousand documents as objects would take ten times the memory.
+    """
 
     schedule_id: int
     user_id: int
     name: str
-    config: Mapping[str, Any]
+    config: str
     version: int
     created_at: datetime
 
@@ -43,7 +47,8 @@ class StoredStates:
     """The states of alerts as the database has them, by the id of their schedules.
 
     Shape: (n,) each; ``ids`` ascend. ``versions`` count a state's commits, ``alert_versions`` the changes of the
-           configuration. ``sides`` has those alerts that remember some, by row.
+           configuration. ``is_readable`` is false for a state that is lost or was spoilt. ``sides`` has those
+           alerts that remember some, by row.
     Time:  ``muted_until`` in nanoseconds since 1970 UTC, NEVER for none.
     """
 
@@ -51,6 +56,7 @@ class StoredStates:
     alert_versions: IntArray
     is_active: npt.NDArray[np.bool_]
     versions: IntArray
+    is_readable: npt.NDArray[np.bool_]
     states: StateColumns
     rule_hashes: Sequence[str]
     muted_until: IntArray
@@ -200,7 +206,7 @@ class Outcomes:
         stored = self.loaded[row].stored
         if run.version == str(stored.version):
             return None
-        return {**run.snapshot, "version": stored.version, "task_params": stored.config}
+        return {**run.snapshot, "version": stored.version, "task_params": json.loads(stored.config)}
 
 
 def _result(told: tuple[int, int, int], triggers: Sequence[Trigger]) -> dict[str, Any]:

@@ -56,6 +56,9 @@ class Side(StrEnum):
     BELOW = "below"
 
 
+SIDE_CODES: Final[Mapping[str, int]] = {Side.ABOVE: 1, Side.BELOW: -1}
+"""In columns: the sides; 0 is none yet."""
+SIDE_OF_CODE: Final = {1: str(Side.ABOVE), -1: str(Side.BELOW)}
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 STATUSES: Final = tuple(AlertStatus)
 DATA_STATUSES: Final = tuple(DataStatus)

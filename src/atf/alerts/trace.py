@@ -16,14 +16,13 @@ from atf.alerts.alert import Alert
 from atf.alerts.evaluation import evaluate
 from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import roster_of
-from atf.alerts.state import AlertState, IntArray, StateColumns
+from atf.alerts.state import SIDE_OF_CODE, AlertState, IntArray, StateColumns
 from atf.alerts.trigger import Trigger
 from atf.alerts.watched import Watched, close_times
 from atf.indicators.indicator_service import IndicatorService
 from atf.market.bars import Bars, FloatArray, to_instant, to_nanoseconds
 from atf.rules.truth import BoolArray, Judged, TruthArray
 
-_SIDE_NAMES: Final = {1: "above", -1: "below"}
 _STATE_COLUMNS: Final = tuple(column.name for column in fields(StateColumns))
 
 
@@ -107,7 +106,7 @@ class TracedBars(Sequence[TracedBar]):
 
     def _state(self, place: int) -> AlertState:
         sides = {str(number): int(side[place]) for number, side in self._record.sides.items()}
-        named = {number: _SIDE_NAMES[side] for number, side in sides.items() if side}
+        named = {number: SIDE_OF_CODE[side] for number, side in sides.items() if side}
         return self._record.states.state(place, self._initial, named)
 
 

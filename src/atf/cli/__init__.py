@@ -23,8 +23,8 @@ EXIT_TRY_LATER: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
 _EPILOG: Final = (
-    "Start with: atf demo   ·   Exit status: 0 done, 1 refused or failed, 2 wrong command line, 3 try again later,"
-    " 130 interrupted"
+    "Start with: atf demo   ·   Exit status: 0 done, 1 refused or failed, 2 wrong command line, 3 try again"
+    " later, 130 interrupted"
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ import typer
 
 from atf.alerts.alert_line import config_of_line
 from atf.alerts.templates import from_template
-from atf.cli.json_input import read_json
+from atf.cli.json_input import named_value, read_json
 from atf.errors import InvalidInput
 from atf.rules.line_error import InvalidLine
 
@@ -36,14 +35,4 @@ def config_of_template(name: str, ticker: str | None, timeframe: str | None, giv
     if ticker is None or timeframe is None:
         missing = "--ticker" if ticker is None else "--timeframe"
         raise InvalidInput("is missing: a template needs --ticker and --timeframe", field=missing)
-    return from_template(name, ticker, timeframe, dict(map(_param, given)))
-
-
-def _param(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InvalidInput(f"must be NAME=VALUE, got '{text}'", field="--param")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+    return from_template(name, ticker, timeframe, dict(map(named_value, given)))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from atf.bootstrap.client import Client
 from atf.cli.client import with_client
+from atf.cli.json_input import named_value
 from atf.cli.output import JsonOption, print_fields, print_json, print_table
-from atf.errors import InvalidInput
 from atf.indicators import registry
 from atf.indicators.indicator import Indicator, IntegerParameter, NumberParameter, Parameter
 from atf.market.bars import Series, Timeframe
@@ -65,7 +64,7 @@ def compute(
 
     Example: atf indicators compute AAPL 1d rsi --param period=14 --last 5
     """
-    request = registry.resolve(name, dict(map(_param, params or ())), output)
+    request = registry.resolve(name, dict(map(named_value, params or ())), output)
 
     async def work(client: Client) -> list[tuple[Any, float | None]]:
         return await client.indicator_values(Series(symbol, timeframe), request, last)
@@ -75,16 +74,6 @@ def compute(
         print_json([{"bar": bar, "value": value} for bar, value in values])
     else:
         print_table(f"{name} of {symbol} {timeframe}", ("bar", request.output), values)
-
-
-def _param(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InvalidInput(f"must be NAME=VALUE, got '{text}'", field="--param")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _described(one: Indicator) -> dict[str, Any]:

@@ -19,6 +19,17 @@ def read_json(given: str, field: str) -> Any:
         raise InvalidInput(f"is not JSON: {exc}", field=field) from exc
 
 
+def named_value(text: str) -> tuple[str, Any]:
+    """Return what NAME=VALUE says, the value as JSON or, if it is none, as text. Errors: InvalidInput."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(f"must be NAME=VALUE, got '{text}'", field="--param")
+    try:
+        return name, json.loads(value)
+    except (ValueError, RecursionError):
+        return name, value
+
+
 def _text_of(given: str, field: str) -> str:
     if given == "-":
         return sys.stdin.read()

@@ -6,10 +6,9 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
-import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,13 +16,21 @@ from atf.alerts.alert import fresh_state
 from atf.alerts.alert_message import storable, trigger_key
 from atf.alerts.alerts_service import AlertRecord, TriggerRecord
 from atf.alerts.outcome import NO_STATE, Outcomes, StoredAlert, StoredStates
-from atf.alerts.state import DATA_STATUSES, NEVER, STATUSES, AlertState, IntArray, Side, StateColumns
+from atf.alerts.state import DATA_STATUSES, STATUSES, AlertState, Side, StateColumns
 from atf.jobs.run import ClaimedRun, Completion, WorkerId
 from atf.market.bars import to_instant
 from atf.notifications.message import OutgoingMessage
 from atf.schedules.schedule import Schedule, ScheduleCreate
-from atf.storage.bar_arrays import EPOCH_2000, elements, raw_row
-from atf.storage.columns import big_integers, booleans, instants, integers
+from atf.storage.columns import (
+    big_integers,
+    booleans,
+    elements,
+    instants,
+    integers,
+    raw_cursor,
+    raw_row,
+    read_instants,
+)
 from atf.storage.database import Database
 from atf.storage.notifications_repository import add_messages
 from atf.storage.run_queue import complete_runs, held_runs
@@ -63,7 +70,7 @@ _STATES: Final = f"""
 """
 _CONFIGURATIONS: Final = text(
     """
-    SELECT id AS schedule_id, user_id, name, task_params AS config, version, created_at
+    SELECT id AS schedule_id, user_id, name, CAST(task_params AS text) AS config, version, created_at
     FROM job_schedules WHERE id = ANY(CAST(:ids AS bigint[])) AND job_type = 'alert'
     """
 )
@@ -328,8 +335,7 @@ async def _columns(
     connection: AsyncConnection, statement: str, values: Mapping[str, Any]
 ) -> Sequence[bytes | None]:
     """Return the one row of aggregated columns as the server sent it, in the open transaction."""
-    raw = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
-    async with raw.cursor(binary=True) as cursor:
+    async with await raw_cursor(connection) as cursor:
         await cursor.execute(statement.encode(), values)
         return raw_row(cursor)
 
@@ -338,7 +344,7 @@ def _stored_states(arrays: Sequence[bytes | None]) -> StoredStates:
     numbers = [elements(arrays[place], "i8").astype(np.int64) for place in (0, 1, 3, 5, 9, 10, 11)]
     ids, alert_versions, versions, counts, trigger_counts, statuses, data_statuses = numbers
     flags = [elements(arrays[place], "i1").astype(np.bool_) for place in (2, 4)]
-    cooldowns, last_bars, last_triggers, histories = (_instants(arrays[place]) for place in (6, 7, 8, 12))
+    cooldowns, last_bars, last_triggers, histories = (read_instants(arrays[place]) for place in (6, 7, 8, 12))
     hashes, sides = ((arrays[place] or b"").decode() for place in (13, 15))
     states = StateColumns(
         flags[1],
@@ -354,24 +360,20 @@ def _stored_states(arrays: Sequence[bytes | None]) -> StoredStates:
     rows = {int(number): row for row, number in enumerate(ids.tolist())}
     remembered = {rows[int(number)]: found for number, found in json.loads(sides or "{}").items()}
     unreadable = [row for row, found in remembered.items() if not _is_readable(found)]
-    versions[unreadable] = NO_STATE
+    is_readable = versions != NO_STATE
+    is_readable[unreadable] = False
     return StoredStates(
         ids,
         alert_versions,
         flags[0],
         versions,
+        is_readable,
         states,
         [hashes[start : start + _HASH_LENGTH].rstrip() for start in range(0, len(hashes), _HASH_LENGTH)],
-        _instants(arrays[14]),
+        read_instants(arrays[14]),
         {row: found for row, found in remembered.items() if row not in unreadable},
     )
 
 
 def _is_readable(sides: object) -> bool:
-    return isinstance(sides, dict) and set(sides.values()) <= set(Side)
-
-
-def _instants(array: bytes | None) -> IntArray:
-    """Return nanoseconds since 1970, NEVER for ``-infinity``."""
-    microseconds = elements(array, "i8").astype(np.int64)
-    return np.where(microseconds == NEVER, NEVER, (microseconds + EPOCH_2000) * 1000)
+    return isinstance(sides, dict) and all(side in tuple(Side) for side in sides.values())

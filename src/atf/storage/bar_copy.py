@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 
 from atf.market.bars import COLUMNS, Bars, Series
+from atf.storage.columns import EPOCH_2000
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 TRAILER: Final = struct.pack("!h", -1)
 _BLOCK: Final = 20_000
-_EPOCH_2000: Final = 946_684_800_000_000
 """Microseconds from 1970 to 2000, from where PostgreSQL counts."""
 
 
@@ -45,7 +45,7 @@ def copied(series: Series, bars: Bars) -> Iterator[bytes]:
         rows["fields"] = 3 + len(COLUMNS)
         rows["symbol_length"], rows["symbol"] = len(symbol), symbol
         rows["timeframe_length"], rows["timeframe"] = len(timeframe), timeframe
-        rows["time_length"], rows["time"] = 8, part.open_time // 1000 - _EPOCH_2000
+        rows["time_length"], rows["time"] = 8, part.open_time // 1000 - EPOCH_2000
         for name in COLUMNS:
             rows[f"{name}_length"], rows[name] = 8, part.column(name)
         yield rows.tobytes()

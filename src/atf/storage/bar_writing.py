@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any, Final, LiteralString
 
 import numpy as np
-import psycopg
 
 from atf.market.bar_store import PutAside
 from atf.market.bars import COLUMNS, Bars, Series
 from atf.storage.bar_copy import HEADER, TRAILER, copied
-
-Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
+from atf.storage.columns import Cursor
 
 _FEW: Final = 500
 """Up to so many bars are merged without a table beside: one a minute for each series would bloat the catalog."""

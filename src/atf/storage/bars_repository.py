@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import Final
 
 import psycopg
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.errors import InvariantViolation
 from atf.market.bar_store import NOTHING, PutAside
 from atf.market.bars import Bars, Series, Timeframe
 from atf.pause_points import pause_point
 from atf.storage import bar_writing
-from atf.storage.bar_arrays import AGGREGATES, bars_of, raw_row
-from atf.storage.bar_writing import Cursor
+from atf.storage.bar_arrays import AGGREGATES, bars_of
+from atf.storage.columns import Cursor, raw_cursor, raw_row
 from atf.storage.database import Database
 
 _NEWEST: Final = f"""
@@ -81,7 +80,7 @@ class PostgresBarStore:
             "newest_opens": [until - series.timeframe.length for series in everything],
             "counts": list(wanted.values()),
         }
-        async with self._database.transaction() as connection, await _cursor(connection) as cursor:
+        async with self._database.transaction() as connection, await raw_cursor(connection) as cursor:
             await cursor.execute(_NEWEST, values)
             return _series_rows(cursor, everything)
 
@@ -111,7 +110,7 @@ class PostgresBarStore:
             "since": since,
             "until": until,
         }
-        async with self._database.transaction() as connection, await _cursor(connection) as cursor:
+        async with self._database.transaction() as connection, await raw_cursor(connection) as cursor:
             await cursor.execute(_BETWEEN, values)
             return bars_of(raw_row(cursor))
 
@@ -124,7 +123,7 @@ class PostgresBarStore:
 
     async def put_aside(self, series: Series, bad: PutAside, *, source: str) -> None:
         """Move stored bars into the quarantine; all of them or none."""
-        async with self._database.transaction() as connection, await _cursor(connection) as cursor:
+        async with self._database.transaction() as connection, await raw_cursor(connection) as cursor:
             await bar_writing.put_aside(cursor, series, bad, source)
             await bar_writing.delete(cursor, series, bad.bars)
 
@@ -141,7 +140,7 @@ class PostgresBarStore:
             await self._store(series, bars, put_aside, source, may_be_new=False)
 
     async def _store(self, series: Series, bars: Bars, bad: PutAside, source: str, *, may_be_new: bool) -> None:
-        async with self._database.transaction() as connection, await _cursor(connection) as cursor:
+        async with self._database.transaction() as connection, await raw_cursor(connection) as cursor:
             await bar_writing.put_aside(cursor, series, bad, source)
             if len(bars) and not (may_be_new and await bar_writing.write_new(cursor, series, bars)):
                 await bar_writing.merge(cursor, series, bars)
@@ -164,9 +163,3 @@ def _series_rows(cursor: Cursor, everything: Sequence[Series]) -> dict[Series, B
         arrays = [result.get_value(row, column) for column in columns]
         found[everything[position - 1]] = bars_of(arrays, newest_first=True)
     return found
-
-
-async def _cursor(connection: AsyncConnection) -> Cursor:
-    """Return the driver's own cursor, in the open transaction, with binary results."""
-    raw = (await connection.get_raw_connection()).driver_connection
-    return cast("psycopg.AsyncConnection", raw).cursor(binary=True)

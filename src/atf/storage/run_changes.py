@@ -18,8 +18,9 @@ from atf.jobs.run import ClaimedRun, RunId, RunKey, RunRecord, RunStatus, Worker
 from atf.jobs.run_request import NewRun, RunUpdate
 from atf.storage.advisory_lock import CLAIM_LOCK
 from atf.storage.partitions import make_missing, partitions_between
-from atf.storage.run_queue import OWN_RUNTIME, snapshot_of
+from atf.storage.run_queue import OWN_RUNTIME
 from atf.storage.runs_repository import RECORD, record
+from atf.storage.stored_document import snapshot_of
 from atf.storage.stored_text import storable_text
 
 _MOST_BEHIND: Final = 90_000

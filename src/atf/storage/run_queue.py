@@ -8,9 +8,8 @@ dead entries (measured at half the speed).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -27,6 +26,7 @@ from atf.storage.database import Database
 from atf.storage.ended_runs import BURIED, ENDED_ATTEMPT
 from atf.storage.pinned_connection import PinnedConnection
 from atf.storage.sent_arrays import SentArray
+from atf.storage.stored_document import StoredDocument
 from atf.storage.stored_text import error_details, error_text
 
 _LIVE: Final = """
@@ -386,34 +386,6 @@ def _claimed(row: tuple[Any, ...]) -> ClaimedRun:
         waited,
         version,
     )
-
-
-def snapshot_of(stored: object) -> Mapping[str, Any]:
-    """Return a run's snapshot; what is no object says nothing, and the type's check refuses the run alone."""
-    return stored if isinstance(stored, dict) else {}
-
-
-class StoredDocument(Mapping[str, Any]):
-    """A JSON object as the database has it, read when somebody looks: a batch of alerts never does.
-
-    What is no object says nothing, and the type's check refuses the run alone.
-    """
-
-    def __init__(self, text: str | None) -> None:
-        self._text = text
-
-    @cached_property
-    def _document(self) -> Mapping[str, Any]:
-        return snapshot_of(None if self._text is None else json.loads(self._text))
-
-    def __getitem__(self, name: str) -> Any:
-        return self._document[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._document)
-
-    def __len__(self) -> int:
-        return len(self._document)
 
 
 def _result(completion: Completion) -> str:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,9 @@ import pytest
 from atf.alerts.alert import fresh_state, parse_alert
 from atf.alerts.evaluation import evaluate
 from atf.alerts.evaluator import AlertCommit, AlertEvaluator
+from atf.alerts.loading import CompiledRules
 from atf.alerts.outcome import NO_STATE, Outcomes, StoredAlert, StoredStates
-from atf.alerts.state import NEVER, AlertState, AlertStatus, StateColumns
+from atf.alerts.state import NEVER, AlertState, AlertStatus, Gate, StateColumns
 from atf.errors import InvalidAlertRule, NotFound, TemporaryFailure, TransactionConflict, UnstorableData
 from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, RunId, RunKey, WorkerId
@@ -150,6 +152,7 @@ class FakeStore:
             np.array([one.version for one in kept], dtype=np.int64),
             np.array([one.is_active for one in kept], dtype=np.bool_),
             np.array([NO_STATE if one.state is None else one.state.version for one in kept], dtype=np.int64),
+            np.array([one.state is not None for one in kept], dtype=np.bool_),
             StateColumns.of(states),
             [state.rule_hash for state in states],
             np.array([NEVER if one.muted_until is None else to_nanoseconds(one.muted_until) for one in kept]),
@@ -158,7 +161,14 @@ class FakeStore:
 
     async def configurations(self, schedule_ids: Sequence[int]) -> Sequence[StoredAlert]:
         return [
-            StoredAlert(one.schedule_id, 1, f"alert {one.schedule_id}", one.config, one.version, BEGIN - HOUR)
+            StoredAlert(
+                one.schedule_id,
+                1,
+                f"alert {one.schedule_id}",
+                json.dumps(one.config),
+                one.version,
+                BEGIN - HOUR,
+            )
             for number in schedule_ids
             if (one := self.alerts.get(number)) is not None
         ]
@@ -466,6 +476,26 @@ async def test_edited_rule_never_evaluates_the_same_bars_again() -> None:
     assert done.states[1].rule_hash == parse_alert(edited.config).rule_hash
 
 
+async def test_alerts_of_one_batch_are_evaluated_though_few_rules_are_remembered() -> None:
+    world = World(stored(1), stored(2), stored(3))
+    world.evaluator = AlertEvaluator(
+        world.store, world.queue, open_market(world.provider), world.clock, rules=CompiledRules(most=2)
+    )
+    done = await world.handle(run_of(10, 1), run_of(11, 2), run_of(12, 3))
+    assert [number for number, _ in done.triggers] == [1, 2, 3]
+
+
+def test_of_compiled_rules_those_used_last_are_remembered() -> None:
+    rules = CompiledRules(most=2)
+    documents = [StoredAlert(number, 1, "", json.dumps(config()), 1, BEGIN) for number in (1, 2, 3)]
+    rules.add(documents[0])
+    rules.add(documents[1])
+    assert set(rules.known({1: 1})) == {1}
+    rules.add(documents[2])
+    assert set(rules.known({1: 1, 2: 1, 3: 1})) == {1, 3}
+    assert rules.known({1: 2}) == {}
+
+
 async def test_edited_message_keeps_the_state() -> None:
     before = stored(1)
     assert before.state is not None
@@ -523,6 +553,21 @@ async def test_a_bar_that_is_due_and_not_published_is_waited_for(minutes: int, d
     assert set(done.results) == (set() if delay else {10})
 
 
+async def test_the_newest_bar_is_waited_for_though_an_older_run_is_due_as_well() -> None:
+    world = remote_world(stored(1), T=bars_of(4))
+    world.clock.time = BEGIN + HOUR * 3
+    await world.handle(run_of(10, 1, hour=2), run_of(11, 1, hour=3))
+    assert world.queue.back == [(10, timedelta(seconds=2)), (11, timedelta(seconds=2))]
+
+
+async def test_a_run_between_two_bars_does_not_wait_for_the_next() -> None:
+    world = remote_world(stored(1), T=bars_of(4))
+    world.clock.time = BEGIN + HOUR * 2 + timedelta(minutes=50)
+    run = replace(run_of(10, 1), key=RunKey("alert", world.clock.time, 10))
+    done = await world.handle(run)
+    assert (world.queue.back, set(done.results)) == ([], {10})
+
+
 async def test_bars_before_the_awaited_one_are_evaluated_meanwhile() -> None:
     world = remote_world(stored(1), T=bars_of(4, 6))
     world.clock.time = BEGIN + HOUR * 3
@@ -570,3 +615,19 @@ async def test_an_alert_may_tell_when_it_is_ready_again() -> None:
         ("alert_rearmed", "06"),
     ]
     assert len({message.dedup_key for message in done.messages}) == 6
+
+
+async def test_bars_of_a_pause_do_not_tell_that_an_alert_is_ready_again() -> None:
+    chosen = config(notify={"on": ["triggered", "rearmed"]}, rearm={"type": "crossing"})
+    world = World(stored(1, chosen), T=bars_of(4, 6, 4))
+    await world.handle(run_of(10, 1))
+    assert world.store.done.triggers == [(1, BEGIN + HOUR)]
+    world.store.keep()
+    kept = world.store.alerts[1]
+    assert kept.state is not None
+    resumed_at = world.clock.time = BEGIN + HOUR * 3
+    world.store.alerts[1] = replace(kept, state=replace(kept.state, history_until=resumed_at))
+    told = len(world.store.done.messages)
+    done = await world.handle(run_of(11, 1, hour=3))
+    assert done.states[1].gate is Gate.OPEN
+    assert len(done.messages) == told
