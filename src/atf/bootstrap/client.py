@@ -31,6 +31,7 @@ from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
+from atf.storage.quiet_hours_repository import PostgresQuietHours
 from atf.storage.schedules_repository import PostgresJobsRepository
 from atf.storage.users_repository import PostgresUsers
 
@@ -44,6 +45,7 @@ class Client:
     jobs: JobsService
     clock: MarketClock
     outbox: PostgresOutbox
+    quiet_hours: PostgresQuietHours
     data: DataManager
     past: PastBars
 
@@ -88,7 +90,8 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
         ):
             alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
             past = PastBars(data, PostgresBarStore(database))
-            yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database), data, past)
+            outbox, quiet_hours = PostgresOutbox(database), PostgresQuietHours(database)
+            yield Client(user_id, alerts, jobs, clock, outbox, quiet_hours, data, past)
 
 
 def build_jobs(settings: Settings, database: Database, clock: MarketClock) -> JobsService:

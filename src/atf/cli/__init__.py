@@ -23,8 +23,8 @@ EXIT_TRY_LATER: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
 _EPILOG: Final = (
-    "Start with: atf demo   ·   Exit status: 0 done, 1 refused or failed, 2 wrong command line, 3 try again later,"
-    " 130 interrupted"
+    "Start with: atf demo   ·   Exit status: 0 done, 1 refused or failed, 2 wrong command line, "
+    "3 try again later, 130 interrupted"
 )
 
 
@@ -51,7 +51,7 @@ SUBJECTS: Final = (
     Subject("runs", "Start, list, show, follow, cancel and retry runs."),
     Subject("workers", "List the processes that do runs."),
     Subject("dlq", "List, show, requeue and drop runs that failed for good."),
-    Subject("notifications", "List deliveries; run the notification service."),
+    Subject("notifications", "List deliveries; set quiet hours; run the notification service."),
     Subject("data", "Fetch, import, check, show and export bars."),
     Subject("indicators", "List and show indicators; compute them on real bars."),
     Subject("universes", "List, load, show and delete universes of symbols."),
