@@ -392,6 +392,8 @@ def test_a_process_loads_no_library_that_it_does_not_need(process: str) -> None:
         ["alerts", "replay"],
         ["schedules", "list"], ["schedules", "show"], ["runs", "list"], ["runs", "show"],
         ["notifications", "list"], ["notifications", "start"], ["scheduler", "start"], ["worker", "start"],
+        ["notifications", "quiet-hours", "show"], ["notifications", "quiet-hours", "set"],
+        ["notifications", "quiet-hours", "clear"],
         ["cron", "next"], ["db", "start"], ["db", "stop"], ["db", "status"], ["db", "url"], ["db", "migrate"],
         ["db", "psql"], ["demo"], ["config", "show"], ["scheduler", "validate-config"], ["scheduler", "test-db"],
         ["scheduler", "validate-schemas"], ["status"],
