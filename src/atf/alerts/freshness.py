@@ -42,6 +42,8 @@ class _Watch:
 
     def newest(self, calendar: TradingCalendar) -> datetime:
         """Return when the newest bar opens that is known to have come, or was not waited for."""
+        if self.last_bar is not None and self.last_bar + self.timeframe.length >= self.history_until:
+            return self.last_bar
         history = newest_expected(self.timeframe, self.history_until, calendar)
         return history if self.last_bar is None else max(history, self.last_bar)
 
@@ -50,6 +52,18 @@ class _Watch:
         newest = self.history_until - self.timeframe.length
         newest = newest if self.last_bar is None else max(newest, self.last_bar)
         return now - newest <= (STALE_AFTER + 1) * self.timeframe.length
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """A wait for the bar after the newest one; alerts of one market that look together share it."""
+
+    timeframe: Timeframe
+    market: str
+    newest: datetime
+    cron: str
+    timezone: str
+    holidays: str | None
 
 
 class Freshness:
@@ -69,41 +83,41 @@ class Freshness:
         Source: alert_semantics section 4.
         """
         now = await self._clock.now()
-        return [_as_stale(alert) if await self._is_stale(alert, now) else alert for alert in alerts]
+        known: dict[_Wait, bool] = {}
+        return [_as_stale(alert) if await self._is_stale(alert, now, known) else alert for alert in alerts]
 
-    async def _is_stale(self, alert: AlertRecord, now: datetime) -> bool:
+    async def _is_stale(self, alert: AlertRecord, now: datetime, known: dict[_Wait, bool]) -> bool:
         """Return False also for one that cannot be read, or whose calendar there is not: nobody can tell."""
         try:
             watch = _watch_of(alert)
             if watch is None or watch.is_recent(now):
                 return False
-            calendar = await self._calendar(watch)
-            newest = watch.newest(calendar)
-            return is_stale(newest, watch.timeframe, now, calendar) and await self._was_looked_for(
-                alert, watch.timeframe, newest, now, calendar
-            )
+            market = await self._market(watch)
+            newest = watch.newest(market)
+            wait = _Wait(watch.timeframe, market.name, newest, alert.cron, alert.timezone, alert.calendar)
+            if wait not in known:
+                known[wait] = is_stale(newest, watch.timeframe, now, market) and await self._is_missed(
+                    wait, market, now
+                )
+            return known[wait]
         except (InvalidInput, KeyError, TypeError, ValueError):
             return False
 
-    async def _calendar(self, watch: _Watch) -> TradingCalendar:
-        return await (
-            self._due.calendar_of(watch.series.symbol)
-            if watch.calendar is None
-            else self._due.calendar_named(watch.calendar)
-        )
+    async def _market(self, watch: _Watch) -> TradingCalendar:
+        if watch.calendar is None:
+            return await self._due.calendar_of(watch.series.symbol)
+        return await self._due.calendar_named(watch.calendar)
 
-    async def _was_looked_for(
-        self, alert: AlertRecord, timeframe: Timeframe, newest: datetime, now: datetime, calendar: TradingCalendar
-    ) -> bool:
-        """Whether the alert has looked when a newer bar should have been there.
+    async def _is_missed(self, wait: _Wait, market: TradingCalendar, now: datetime) -> bool:
+        """Whether somebody has looked when a newer bar should have been there.
 
-        One that looks at hours once a day is not stale all afternoon. A look may take half a timeframe, as a bar
-        that is not published yet is waited for.
+        An alert that looks at hours once a day is not stale all afternoon. A look may take half a timeframe, as a
+        bar that is not published yet is waited for.
         """
-        holidays = None if alert.calendar is None else await self._holidays.load(alert.calendar)
-        looks = FireTimes(alert.cron, alert.timezone, holidays)
-        found = looks.newest(newest + timeframe.length, now - timeframe.length / 2, 1)
-        return bool(found) and newest_expected(timeframe, found[-1], calendar) > newest
+        holidays = None if wait.holidays is None else await self._holidays.load(wait.holidays)
+        length = wait.timeframe.length
+        looks = FireTimes(wait.cron, wait.timezone, holidays).newest(wait.newest + length, now - length / 2, 1)
+        return bool(looks) and newest_expected(wait.timeframe, looks[-1], market) > wait.newest
 
 
 def _watch_of(alert: AlertRecord) -> _Watch | None:
