@@ -113,3 +113,24 @@ def test_an_alert_is_muted_and_begins_anew_when_it_is_told_so(
     state = shown(installation, number)["state_json"]
     assert (state["status"], state["trigger_count"], state["gate"]) == ("ARMED", 0, "open")
     assert "0 triggers" in said(installation, "ack", number)
+
+
+def test_an_alert_that_gets_no_bars_is_shown_as_stale_and_stored_as_it_was(
+    installation: Installation, database_url: str
+) -> None:
+    number = str(added(installation, "T 1d: close > 5")["id"])
+    assert shown(installation, number)["state_json"]["data_status"] == "ok"
+    with psycopg.connect(plain_url(database_url), autocommit=True) as connection:
+        connection.execute("UPDATE alert_states SET history_until = '2024-01-10', last_bar = '2024-01-30'")
+        before = connection.execute("SELECT xmin::text, * FROM alert_states").fetchall()
+        assert shown(installation, number)["state_json"]["data_status"] == "stale"
+        [listed] = json.loads(said(installation, "list", "--json"))
+        assert listed["state_json"]["data_status"] == "stale"
+        assert "stale" in said(installation, "list")
+        assert "data_status    stale\n" in said(installation, "show", number)
+        assert connection.execute("SELECT xmin::text, * FROM alert_states").fetchall() == before
+        said(installation, "explain", number)
+    said(installation, "pause", number)
+    assert shown(installation, number)["state_json"]["data_status"] == "ok"
+    said(installation, "resume", number)
+    assert shown(installation, number)["state_json"]["data_status"] == "ok"

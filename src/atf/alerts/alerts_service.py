@@ -45,7 +45,7 @@ class NewAlert:
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """An alert as stored, with its state as people see it."""
+    """An alert as stored, with its state as people see it; ``calendar`` is its schedule's."""
 
     id: int
     user_id: int
@@ -57,6 +57,8 @@ class AlertRecord:
     created_at: datetime
     next_run_at: datetime | None
     state_json: Mapping[str, Any] | None
+    updated_at: datetime | None = None
+    calendar: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,20 @@ from math import isnan
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.alerts.alerts_service import AlertsService
 from atf.alerts.explainer import AlertExplainer
+from atf.alerts.freshness import Freshness
 from atf.alerts.past_bars import PastBars
 from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_market_clock, open_data_manager
-from atf.bootstrap.providers import open_providers
+from atf.bootstrap.providers import calendar_overrides, open_providers
 from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.schedules_service import UserLimits
 from atf.market.bars import Series
 from atf.market.data_manager import DataManager
+from atf.market.due_bars import DueBars
 from atf.market.market_clock import MarketClock
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
 from atf.schedules.schedule import ScheduleDefaults
@@ -31,6 +33,7 @@ from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
+from atf.storage.quiet_hours_repository import PostgresQuietHours
 from atf.storage.schedules_repository import PostgresJobsRepository
 from atf.storage.users_repository import PostgresUsers
 
@@ -44,8 +47,10 @@ class Client:
     jobs: JobsService
     clock: MarketClock
     outbox: PostgresOutbox
+    quiet_hours: PostgresQuietHours
     data: DataManager
     past: PastBars
+    freshness: Freshness
 
     @property
     def explainer(self) -> AlertExplainer:
@@ -88,7 +93,10 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
         ):
             alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
             past = PastBars(data, PostgresBarStore(database))
-            yield Client(user_id, alerts, jobs, clock, PostgresOutbox(database), data, past)
+            outbox, quiet_hours = PostgresOutbox(database), PostgresQuietHours(database)
+            calendars = ExchangeCalendars()
+            freshness = Freshness(DueBars(calendars, calendar_overrides(settings)), calendars, clock)
+            yield Client(user_id, alerts, jobs, clock, outbox, quiet_hours, data, past, freshness)
 
 
 def build_jobs(settings: Settings, database: Database, clock: MarketClock) -> JobsService:

@@ -51,7 +51,7 @@ SUBJECTS: Final = (
     Subject("runs", "Start, list, show, follow, cancel and retry runs."),
     Subject("workers", "List the processes that do runs."),
     Subject("dlq", "List, show, requeue and drop runs that failed for good."),
-    Subject("notifications", "List deliveries; run the notification service."),
+    Subject("notifications", "List deliveries; set quiet hours; run the notification service."),
     Subject("data", "Fetch, import, check, show and export bars."),
     Subject("indicators", "List and show indicators; compute them on real bars."),
     Subject("universes", "List, load, show and delete universes of symbols."),

@@ -91,7 +91,7 @@ def list_alerts(user: UserOption = "owner", as_json: JsonOption = False) -> None
     """
 
     async def work(client: Client) -> list[AlertRecord]:
-        return list(await client.alerts.list_alerts(client.user_id))
+        return await client.freshness.shown(await client.alerts.list_alerts(client.user_id))
 
     alerts = with_client(user, work)
     if as_json:
@@ -109,7 +109,7 @@ def show(alert_id: AlertId, user: UserOption = "owner", as_json: JsonOption = Fa
     """
 
     async def work(client: Client) -> tuple[AlertRecord, list[TriggerRecord]]:
-        alert = await client.alerts.get(client.user_id, alert_id)
+        [alert] = await client.freshness.shown([await client.alerts.get(client.user_id, alert_id)])
         return alert, list(await client.alerts.triggers(client.user_id, alert_id))
 
     alert, triggers = with_client(user, work)

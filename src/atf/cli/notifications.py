@@ -1,4 +1,4 @@
-"""``atf notifications``: what was told to whom, and the process that tells."""
+"""``atf notifications``: what was told to whom, when nobody is to be disturbed, and the process that tells."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from typing import Annotated
 import typer
 
 from atf.bootstrap.client import Client
+from atf.cli import quiet_hours
 from atf.cli.client import with_client
 from atf.cli.output import JsonOption, LimitOption, UserOption, print_json, print_table
 from atf.cli.process import run_service
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
 
 app = typer.Typer()
+app.add_typer(
+    quiet_hours.app,
+    name="quiet-hours",
+    help="Show, set and clear the hours in which only what is urgent goes out.",
+    no_args_is_help=True,
+)
 
 
 @app.command("list")
@@ -35,9 +42,8 @@ def list_deliveries(
     if as_json:
         print_json(deliveries)
         return
-    columns = ("created", "channel", "status", "tries", "title", "text", "error")
-    rows = [(d.created_at, d.channel, d.status, d.attempts, d.title, d.body, d.error) for d in deliveries]
-    print_table("Deliveries", columns, rows)
+    columns = ("created", "channel", "status", "held until", "tries", "title", "text", "error")
+    print_table("Deliveries", columns, [_row(one) for one in deliveries])
 
 
 @app.command()
@@ -49,3 +55,7 @@ def start() -> None:
     from atf.bootstrap.notifications import notifications_process
 
     run_service("notifications", notifications_process)
+
+
+def _row(one: DeliveryRecord) -> tuple[object, ...]:
+    return one.created_at, one.channel, one.status, one.held_until, one.attempts, one.title, one.body, one.error

@@ -29,7 +29,11 @@ class DueBars:
 
     async def calendar_of(self, symbol: str) -> TradingCalendar:
         """Return a symbol's calendar. Errors: InvalidInput if the settings name one that there is not."""
-        return await self._calendars.trading_calendar(self.calendar_name(symbol))
+        return await self.calendar_named(self.calendar_name(symbol))
+
+    async def calendar_named(self, name: str) -> TradingCalendar:
+        """Return a calendar by its own name. Errors: InvalidInput if there is none of it."""
+        return await self._calendars.trading_calendar(name)
 
     async def newest_of(self, wanted: Iterable[Series], until: datetime) -> dict[Series, datetime]:
         """Return when the newest bar opens that should be closed at ``until``, for each series."""

@@ -32,6 +32,8 @@ class Channel(Protocol):
     name: str
     is_idempotent: bool
     """Whether sending a delivery twice shows it once; such a channel's sends are committed in groups."""
+    disturbs: bool
+    """Whether a delivery may ring or wake somebody, so that it waits for the end of its user's quiet hours."""
 
     async def send(self, delivery: Delivery) -> str | None:
         """Send and return the provider's id of the message, if it gives one.
@@ -59,8 +61,13 @@ class Outbox(Protocol):
         """Store messages with their deliveries; return how many were new."""
         ...
 
-    async def claim(self, sender_id: WorkerId, channels: Sequence[str], limit: int) -> Sequence[Delivery]:
-        """Take due deliveries, atomically, if the sender's lease is alive."""
+    async def claim(
+        self, sender_id: WorkerId, channels: Sequence[str], limit: int, *, disturbing: Sequence[str] = ()
+    ) -> Sequence[Delivery]:
+        """Take due deliveries, atomically, if the sender's lease is alive.
+
+        What is not urgent on a ``disturbing`` channel is put off to the end of its user's quiet hours.
+        """
         ...
 
     async def settle(self, sender_id: WorkerId, settled: Sequence[Settled]) -> None:
@@ -99,6 +106,7 @@ class BackgroundNotificationService:
     ) -> None:
         self._outbox = outbox
         self._channels = {channel.name: channel for channel in channels}
+        self._disturbing = tuple(channel.name for channel in channels if channel.disturbs)
         self._lease = lease
         self._policy = policy or DeliveryPolicy()
         self._retry = BackOff(timedelta(seconds=10))
@@ -119,7 +127,9 @@ class BackgroundNotificationService:
 
     async def _round(self) -> bool:
         sender_id = await self._lease.acquire()
-        claimed = await self._outbox.claim(sender_id, tuple(self._channels), self._policy.batch_size)
+        claimed = await self._outbox.claim(
+            sender_id, tuple(self._channels), self._policy.batch_size, disturbing=self._disturbing
+        )
         if claimed:
             await pause_point("outbox.before_send")
             await self._lease.guard(asyncio.create_task(self._deliver(sender_id, claimed)))

@@ -5,6 +5,8 @@
     PENDING ──claim──▶ SENDING ──▶ SENT
        ▲                  ├──temporary failure, rescue──▶ PENDING
        └──────────────────┘──▶ FAILED (refused for good) | DEAD (tries used up)
+
+What quiet hours hold stays PENDING, and the claim that finds it costs no attempt.
 """
 
 from __future__ import annotations
@@ -87,3 +89,5 @@ class DeliveryRecord:
     error: str | None
     created_at: datetime
     sent_at: datetime | None
+    held_until: datetime | None = None
+    """When the quiet hours that hold it back end."""

@@ -89,6 +89,21 @@ def stretches(zone: ZoneInfo, chunk: int) -> tuple[Stretch, ...]:
     return tuple(stretch for stretch in found if stretch.end > first)
 
 
+def first_instant(zone: ZoneInfo, local: datetime) -> datetime:
+    """Return the first instant at which a zone's clock has come to a local time.
+
+    Units: ``local`` is naive and of whole seconds. Inside a gap it is the first instant after the gap; of a time
+           that comes twice it is the first occurrence.
+    Time:  aware UTC.
+    """
+    wanted = (local.replace(tzinfo=UTC) - _EPOCH) // _SECOND
+    chunk = (wanted - MARGIN) >> CHUNK_BITS  # the second of two pieces surely holds it
+    for stretch in (*stretches(zone, chunk), *stretches(zone, chunk + 1)):
+        if stretch.local_end > wanted:
+            return _EPOCH + timedelta(seconds=max(stretch.start, wanted - stretch.offset))
+    raise AssertionError("a piece of a year holds what is two days ahead of its begin")
+
+
 def _changes(zone: ZoneInfo, start: int, end: int) -> Iterator[int]:
     """Yield the instants in ``start < t < end`` at which the offset becomes another."""
     before = start

@@ -135,7 +135,7 @@ _STORE_TRIGGERS: Final = text(
 )
 _SHOW: Final = """
     SELECT s.id, s.user_id, s.name, s.task_params, s.cron, s.timezone, s.enabled, s.created_at, s.next_run_at,
-           v.state_json
+           v.state_json, s.updated_at, s.calendar
     FROM job_schedules s LEFT JOIN alert_state_json v ON v.schedule_id = s.id
     WHERE s.user_id = :user_id AND s.job_type = 'alert' AND s.deleted_at IS NULL"""
 _LIST: Final = text(f"{_SHOW} ORDER BY s.id")

@@ -1,18 +1,25 @@
-"""The outbox and the inbox as SQL: stored in somebody's transaction, claimed with a lease, settled fenced."""
+"""The outbox and the inbox as SQL: stored in somebody's transaction, claimed with a lease, settled fenced.
+
+``:now_at`` is null, and the database's clock counts, which all senders share; a test may have a clock of its own.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from atf.clock import Clock
 from atf.jobs.run import WorkerId
 from atf.notifications.background_service import Settled
 from atf.notifications.message import Delivery, DeliveryRecord, DeliveryStatus, OutgoingMessage, Priority
 from atf.storage.database import Database
+from atf.storage.quiet_hours_repository import hold_back
 from atf.storage.stored_text import storable_text
 
 _ADD: Final = text(
@@ -41,15 +48,19 @@ _CLAIM: Final = text(
     WITH live AS (
         SELECT 1 FROM workers WHERE worker_id = :sender_id AND lease_expires_at > now() FOR KEY SHARE),
     claimed AS (
-        UPDATE msg_deliveries SET status = 'SENDING', sender_id = :sender_id, attempts = attempts + 1
+        UPDATE msg_deliveries
+        SET status = 'SENDING', sender_id = :sender_id, attempts = attempts + 1, held_until = NULL
         WHERE id = ANY(ARRAY(
             SELECT id FROM msg_deliveries
-            WHERE status = 'PENDING' AND next_attempt_at <= now() AND channel = ANY(CAST(:channels AS text[]))
-              AND EXISTS (SELECT FROM live)
+            WHERE status = 'PENDING' AND next_attempt_at <= COALESCE(CAST(:now_at AS timestamptz), now())
+              AND channel = ANY(CAST(:channels AS text[])) AND EXISTS (SELECT FROM live)
             ORDER BY next_attempt_at, id LIMIT :limit FOR UPDATE SKIP LOCKED))
-        RETURNING id, message_id, channel, attempts, dedup_key)
+        RETURNING id, message_id, channel, attempts, dedup_key, next_attempt_at)
     SELECT c.id, c.message_id, m.user_id, c.channel, c.attempts, c.dedup_key, m.notification_type,
-           m.title, m.body, m.payload, m.created_at
+           m.title, m.body, m.payload, m.created_at, c.next_attempt_at AS due_at,
+           COALESCE(CAST(:now_at AS timestamptz), now()) AS claimed_at,
+           c.channel = ANY(CAST(:disturbing AS text[])) AND m.priority <> 'urgent'
+             AND EXISTS (SELECT FROM msg_quiet_hours q WHERE q.user_id = m.user_id) AS may_wait
     FROM claimed c JOIN msg_messages m ON m.id = c.message_id ORDER BY c.id
     """
 )
@@ -58,7 +69,7 @@ _SETTLE: Final = text(
     UPDATE msg_deliveries d
     SET status = k.status, provider_message_id = k.provider_message_id, error = k.error, sender_id = NULL,
         sent_at = CASE WHEN k.status = 'SENT' THEN now() END,
-        next_attempt_at = now() + make_interval(secs => k.retry_seconds)
+        next_attempt_at = COALESCE(CAST(:now_at AS timestamptz), now()) + make_interval(secs => k.retry_seconds)
     FROM unnest(CAST(:ids AS bigint[]), CAST(:attempts AS int[]), CAST(:statuses AS text[]),
                 CAST(:provider_ids AS text[]), CAST(:errors AS text[]), CAST(:retry_seconds AS float8[]))
          AS k(id, attempts, status, provider_message_id, error, retry_seconds)
@@ -81,7 +92,9 @@ _PUT_IN_INBOX: Final = text(
 _LIST: Final = text(
     """
     SELECT m.message_id, m.user_id, m.notification_type, m.priority, m.title, m.body, d.channel, d.status,
-           d.attempts, d.dedup_key, d.error, d.created_at, d.sent_at
+           d.attempts, d.dedup_key, d.error, d.created_at, d.sent_at,
+           CASE WHEN d.held_until > COALESCE(CAST(:now_at AS timestamptz), now()) THEN d.held_until END
+             AS held_until
     FROM msg_deliveries d JOIN msg_messages m ON m.id = d.message_id
     WHERE m.user_id = :user_id AND (CAST(:status AS text) IS NULL OR d.status = :status)
       AND (CAST(:channel AS text) IS NULL OR d.channel = :channel)
@@ -93,19 +106,35 @@ _LIST: Final = text(
 class PostgresOutbox:
     """Messages and deliveries."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
+        self._clock = clock
 
     async def add(self, messages: Sequence[OutgoingMessage]) -> int:
         """Store messages with their deliveries; return how many were new."""
         async with self._database.transaction() as connection:
             return await add_messages(connection, messages)
 
-    async def claim(self, sender_id: WorkerId, channels: Sequence[str], limit: int) -> Sequence[Delivery]:
-        """Take due deliveries in one statement, if the sender's lease is alive."""
-        values = {"sender_id": sender_id, "channels": list(channels), "limit": limit}
-        async with self._database.transaction() as connection:
-            return [Delivery(**row._mapping) for row in await connection.execute(_CLAIM, values)]
+    async def claim(
+        self, sender_id: WorkerId, channels: Sequence[str], limit: int, *, disturbing: Sequence[str] = ()
+    ) -> Sequence[Delivery]:
+        """Take due deliveries in one statement, if the sender's lease is alive.
+
+        What quiet hours hold is put back in the same transaction, so no kill lets it look tried; if that is all
+        there was, what is due behind it is taken.
+        """
+        values = {
+            "sender_id": sender_id,
+            "channels": list(channels),
+            "limit": limit,
+            "disturbing": list(disturbing),
+        }
+        while True:
+            async with self._database.transaction() as connection:
+                rows = (await connection.execute(_CLAIM, {**values, "now_at": self._now()})).all()
+                held = await hold_back(connection, [row for row in rows if row.may_wait])
+            if not rows or len(held) < len(rows):
+                return [_delivery(row) for row in rows if row.id not in held]
 
     async def settle(self, sender_id: WorkerId, settled: Sequence[Settled]) -> None:
         """Record how tries ended; what was taken away meanwhile is left alone."""
@@ -117,6 +146,7 @@ class PostgresOutbox:
             "provider_ids": [_storable(one.provider_message_id) for one in settled],
             "errors": [_storable(one.error) for one in settled],
             "retry_seconds": [one.retry_in.total_seconds() for one in settled],
+            "now_at": self._now(),
         }
         async with self._database.transaction() as connection:
             await connection.execute(_SETTLE, values)
@@ -140,9 +170,18 @@ class PostgresOutbox:
         self, user_id: int, *, status: DeliveryStatus | None, channel: str | None, limit: int
     ) -> list[DeliveryRecord]:
         """Return a user's deliveries, newest first."""
-        values = {"user_id": user_id, "status": status, "channel": channel, "limit": limit}
+        values = {
+            "user_id": user_id,
+            "status": status,
+            "channel": channel,
+            "limit": limit,
+            "now_at": self._now(),
+        }
         async with self._database.transaction() as connection:
             return [_record(row) for row in await connection.execute(_LIST, values)]
+
+    def _now(self) -> datetime | None:
+        return None if self._clock is None else self._clock.now()
 
 
 async def add_messages(connection: AsyncConnection, messages: Sequence[OutgoingMessage]) -> int:
@@ -175,6 +214,10 @@ def _storable(given: str | None) -> str | None:
     return None if given is None else storable_text(given)
 
 
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(**{field.name: row._mapping[field.name] for field in fields(Delivery)})
+
+
 def _record(row: Row[Any]) -> DeliveryRecord:
-    fields = dict(row._mapping)
-    return DeliveryRecord(**{**fields, "priority": Priority(row.priority), "status": DeliveryStatus(row.status)})
+    stored = dict(row._mapping)
+    return DeliveryRecord(**{**stored, "priority": Priority(row.priority), "status": DeliveryStatus(row.status)})

@@ -10,9 +10,12 @@ from atf.notifications.message import Delivery
 class InMemoryInbox:
     """Stands in for any channel: ``received`` in order of sending, ``failures`` raised first, one a send."""
 
-    def __init__(self, name: str = "inbox", failures: Iterable[Exception] = ()) -> None:
+    def __init__(
+        self, name: str = "inbox", failures: Iterable[Exception] = (), *, disturbs: bool = False
+    ) -> None:
         self.name = name
         self.is_idempotent = False
+        self.disturbs = disturbs
         self.received: list[Delivery] = []
         self.failures = list(failures)
 

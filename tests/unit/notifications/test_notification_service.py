@@ -49,6 +49,7 @@ class FakeOutbox:
         self.two_settled = asyncio.Event()
         self.released = 0
         self.claimed: list[tuple[tuple[str, ...], int]] = []
+        self.disturbing: list[tuple[str, ...]] = []
         self.keys: set[str] = set()
 
     async def add(self, messages: Sequence[OutgoingMessage]) -> int:
@@ -56,8 +57,11 @@ class FakeOutbox:
         self.keys |= new
         return len(new)
 
-    async def claim(self, sender_id: WorkerId, channels: Sequence[str], limit: int) -> Sequence[Delivery]:
+    async def claim(
+        self, sender_id: WorkerId, channels: Sequence[str], limit: int, *, disturbing: Sequence[str] = ()
+    ) -> Sequence[Delivery]:
         self.claimed.append((tuple(channels), limit))
+        self.disturbing.append(tuple(disturbing))
         claimed = self.claims.popleft() if self.claims else []
         if isinstance(claimed, Exception):
             raise claimed
@@ -88,9 +92,11 @@ class FakeChannel:
         errors: dict[int, Exception | None] | None = None,
         *,
         is_idempotent: bool = False,
+        disturbs: bool = True,
     ) -> None:
         self.name = name
         self.is_idempotent = is_idempotent
+        self.disturbs = disturbs
         self.errors = errors or {}
         self.tried: list[int] = []
         self.hanging = asyncio.Event()
@@ -166,6 +172,12 @@ async def test_only_own_channels_are_claimed() -> None:
     outbox = FakeOutbox()
     async with delivering(outbox, FakeChannel("a"), FakeChannel("b"), policy=DeliveryPolicy(batch_size=9)):
         assert outbox.claimed == [(("a", "b"), 9)]
+
+
+async def test_quiet_hours_hold_only_the_channels_that_disturb_people() -> None:
+    outbox = FakeOutbox()
+    async with delivering(outbox, FakeChannel("phone"), FakeChannel("bot", disturbs=False)):
+        assert outbox.disturbing == [("phone",)]
 
 
 async def test_each_send_is_recorded_before_the_next_one_begins() -> None:

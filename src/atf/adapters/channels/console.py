@@ -13,6 +13,7 @@ class ConsoleChannel:
 
     name = "console"
     is_idempotent = False
+    disturbs = True
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream

@@ -20,6 +20,7 @@ class InboxChannel:
 
     name = "inbox"
     is_idempotent = True
+    disturbs = False
 
     def __init__(self, store: InboxStore) -> None:
         self._store = store

@@ -1,7 +1,23 @@
-"""The outbox: messages, one delivery a channel, and the inbox that people read on the machine itself."""
+"""The outbox: messages, one delivery a channel, and the inbox that people read on the machine itself.
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, Integer, Table, Text, func, text
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+Quiet hours lie here as they are about messages; a held delivery is PENDING with ``held_until``.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Time,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from atf.storage.tables.metadata import instant, metadata, one_of
 
@@ -43,9 +59,11 @@ msg_deliveries = Table(
     Column("error", Text),
     instant("created_at", default_now=True),
     instant("sent_at", nullable=True),
+    instant("held_until", nullable=True),
     one_of("status", ("PENDING", "SENDING", "SENT", "FAILED", "DEAD")),
     Index("msg_deliveries_pending_idx", "next_attempt_at", "id", postgresql_where=text("status = 'PENDING'")),
     Index("msg_deliveries_sending_idx", "sender_id", postgresql_where=text("status = 'SENDING'")),
+    Index("msg_deliveries_held_idx", "message_id", postgresql_where=text("held_until IS NOT NULL")),
     postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.05"},
 )
 
@@ -59,4 +77,19 @@ msg_inbox = Table(
     instant("received_at", default_now=True),
     instant("read_at", nullable=True),
     Index(None, "user_id", "id"),
+)
+
+msg_quiet_hours = Table(
+    "msg_quiet_hours",
+    metadata,
+    Column("user_id", Integer, ForeignKey("users.id"), primary_key=True),
+    Column("begins", Time, nullable=False),
+    Column("ends", Time, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("days", ARRAY(Text), nullable=False),
+    instant("updated_at", default_now=True),
+    CheckConstraint("begins <> ends", name="ends"),
+    CheckConstraint(
+        "cardinality(days) > 0 AND days <@ ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']", name="days"
+    ),
 )

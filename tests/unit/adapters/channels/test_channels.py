@@ -56,6 +56,11 @@ async def test_inbox_shows_a_delivery_once_however_often_it_is_sent() -> None:
     assert inbox.keys == {"7:abc:1:console"}
 
 
+def test_the_inbox_rings_nobody_and_a_line_on_the_console_may() -> None:
+    channels: list[Channel] = [ConsoleChannel(), InboxChannel(FakeInbox())]
+    assert [(channel.name, channel.disturbs) for channel in channels] == [("console", True), ("inbox", False)]
+
+
 def test_only_the_inbox_may_be_recorded_in_groups() -> None:
     channels: list[Channel] = [ConsoleChannel(), InboxChannel(FakeInbox())]
     assert [(channel.name, channel.is_idempotent) for channel in channels] == [
