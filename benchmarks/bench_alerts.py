@@ -184,14 +184,11 @@ class PrecomputedHandler:
         runs = sorted(batch.runs, key=lambda run: run.job_id or 0)
         outcomes = self._known.take([self._rows[run.job_id or 0] for run in runs], [(run,) for run in runs])
         async with self._store.commit() as commit:
-            held = await commit.held(batch.worker_id, batch.runs)
-            ours = outcomes.of_runs(held)
-            rows = await commit.unchanged(ours)
-            valid = ours if len(rows) == len(ours) else ours.take(rows)
-            await commit.states(valid)
-            await commit.triggers(valid)
-            await commit.outbox(valid.messages())
-            await commit.runs(valid.completions())
+            await commit.unchanged(outcomes)
+            await commit.states(outcomes)
+            await commit.triggers(outcomes)
+            await commit.outbox(outcomes.messages())
+            await commit.runs(batch.worker_id, outcomes.completions())
 
 
 async def _desks(

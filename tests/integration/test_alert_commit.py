@@ -180,7 +180,7 @@ class Broken(WrappedAlerts):
 
     @asynccontextmanager
     async def commit(self) -> AsyncIterator[PostgresAlertCommit]:
-        async def fail(completions: Sequence[Completion]) -> None:
+        async def fail(worker_id: WorkerId, completions: Sequence[Completion]) -> frozenset[int]:
             raise DatabaseUnavailable("gone")
 
         async with super().commit() as commit:

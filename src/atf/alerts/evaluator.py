@@ -58,9 +58,13 @@ class AlertCommit(Protocol):
         """Store messages and their deliveries; a key that is stored already is left alone."""
         ...
 
-    async def runs(self, completions: Sequence[Completion]) -> None:
-        """Complete the runs."""
+    async def runs(self, worker_id: WorkerId, completions: Sequence[Completion]) -> frozenset[int]:
+        """Complete the runs that the worker still holds; return their ids."""
         ...
+
+
+class _NotOurs(Exception):
+    """Some runs were taken away, or some alerts moved on meanwhile."""
 
 
 class AlertStore(StoredAlerts, Protocol):
@@ -167,6 +171,31 @@ class AlertEvaluator:
         return await self._commit_once(worker_id, outcomes)
 
     async def _commit_once(self, worker_id: WorkerId, outcomes: Outcomes) -> Outcomes:
+        try:
+            return await self._commit_all(worker_id, outcomes)
+        except _NotOurs:
+            return await self._commit_what_is_ours(worker_id, outcomes)
+
+    async def _commit_all(self, worker_id: WorkerId, outcomes: Outcomes) -> Outcomes:
+        """Commit all or nothing: that nothing was taken away shows as the runs end, without locking them first.
+
+        Errors: _NotOurs.
+        """
+        completions = outcomes.completions()
+        if outcomes.awaiting:  # whose runs do not end with this
+            raise _NotOurs
+        async with self._store.commit() as commit:
+            if len(await commit.unchanged(outcomes)) < len(outcomes):
+                raise _NotOurs
+            await commit.states(outcomes)
+            await commit.triggers(outcomes)
+            await commit.outbox(outcomes.messages())
+            if len(await commit.runs(worker_id, completions)) < len(completions):
+                raise _NotOurs
+        return outcomes
+
+    async def _commit_what_is_ours(self, worker_id: WorkerId, outcomes: Outcomes) -> Outcomes:
+        """Commit what this worker still holds and nobody else moved on; the rest is looked at again."""
         async with self._store.commit() as commit:
             held = await commit.held(worker_id, [run for runs in outcomes.runs for run in runs])
             ours = outcomes.of_runs(held)
@@ -175,7 +204,7 @@ class AlertEvaluator:
             await commit.states(valid)
             await commit.triggers(valid)
             await commit.outbox(valid.messages())
-            await commit.runs(valid.completions())
+            await commit.runs(worker_id, valid.completions())
         if len(valid) < len(ours):  # somebody else moved these alerts on; look again with what they left
             kept = set(rows)
             overtaken = [run for row, runs in enumerate(ours.runs) if row not in kept for run in runs]
@@ -189,8 +218,7 @@ class AlertEvaluator:
             await self._runs.put_back(worker_id, work.late, _LATE_DELAY)
         if work.skipped:
             async with self._store.commit() as commit:
-                held = await commit.held(worker_id, [c.run for c in work.skipped])
-                await commit.runs([c for c in work.skipped if c.run.key.id in held])
+                await commit.runs(worker_id, work.skipped)
 
 
 def _wanted(loaded: LoadedAlerts, now: datetime) -> dict[Series, int]:

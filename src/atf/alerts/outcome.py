@@ -196,17 +196,18 @@ class Outcomes:
             else:  # most alerts of a batch end alike, and share what they tell
                 result = results.get(key) or results.setdefault(key, _result(key, ()))
             newest = self.newest_run(row)
-            found.append(Completion(newest, result, self._used_snapshot(row, newest)))
+            found.append(Completion(newest, result, self._used(row, newest)))
             if len(self.runs[row]) > 1:
                 covered = {"covered_by": str(newest.run_id)}
                 found += [Completion(run, covered) for run in self.runs[row] if run is not newest]
         return found
 
-    def _used_snapshot(self, row: int, run: ClaimedRun) -> dict[str, Any] | None:
+    def _used(self, row: int, run: ClaimedRun) -> dict[str, Any] | None:
+        """Return what was used in place of the run's snapshot: an alert runs as it is configured now."""
         stored = self.loaded[row].stored
         if run.version == str(stored.version):
             return None
-        return {**run.snapshot, "version": stored.version, "task_params": json.loads(stored.config)}
+        return {"version": stored.version, "task_params": json.loads(stored.config)}
 
 
 def _result(told: tuple[int, int, int], triggers: Sequence[Trigger]) -> dict[str, Any]:

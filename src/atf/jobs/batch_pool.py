@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Final
 
 from atf.errors import TemporaryFailure
 from atf.jobs.handler import BatchHandler
@@ -16,10 +17,12 @@ from atf.jobs.retry import BackOff, pause_before_retry
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Failure, WorkerId
 
 _LOGGER = logging.getLogger(__name__)
+BATCHES_AT_ONCE: Final = 2
+"""While one batch waits for the database, the next one is claimed and computed."""
 
 
 class BatchPool:
-    """Runs that are done together, one batch after the other; the handler writes down how they end by itself."""
+    """Runs that are done together, two batches at a time; the handler writes down how they end by itself."""
 
     def __init__(self, handler: BatchHandler, seams: PoolSeams) -> None:
         self._handler = handler
@@ -27,19 +30,19 @@ class BatchPool:
         self._seams = seams
         self._metrics = seams.metrics
         self._in_hand: dict[int, ClaimedRun] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._failures = 0
 
     @property
     def wanted(self) -> Wanted | None:
-        """A whole batch, if none is in work."""
-        if self._in_hand or self._task is not None:
+        """A whole batch, unless as many are in work as may be."""
+        if len(self._tasks) >= BATCHES_AT_ONCE:
             return None
         return Wanted(self._definition.name, self._seams.most, self._definition.limits.max_runtime, is_batch=True)
 
     @property
     def in_hand(self) -> Iterable[int]:
-        """The ids of the batch's runs."""
+        """The ids of the batches' runs."""
         return self._in_hand
 
     def accept(self, worker_id: WorkerId, runs: Sequence[ClaimedRun]) -> None:
@@ -47,9 +50,9 @@ class BatchPool:
         self._metrics.claimed += len(runs)
         for run in runs:
             self._metrics.waiting.observe(run.waited.total_seconds())
-        self._in_hand = {run.key.id: run for run in runs}
+        self._in_hand |= {run.key.id: run for run in runs}
         batch = ClaimedBatch(worker_id, self._definition.name, tuple(runs))
-        self._task = asyncio.create_task(self._do(batch), name=f"{self._definition.name}-batch")
+        self._tasks.add(asyncio.create_task(self._do(batch), name=f"{self._definition.name}-batch"))
 
     async def _do(self, batch: ClaimedBatch) -> None:
         began = time.monotonic()
@@ -58,17 +61,24 @@ class BatchPool:
             outcomes = await self._left_over(batch)
         finally:
             self._metrics.busy -= 1
-            is_present = self._task is asyncio.current_task()
-            if is_present:
-                self._task = None
+            is_present = self._leave()
         self._metrics.running.observe(time.monotonic() - began)
-        if not is_present:  # it was given up and did not stop; another batch may be at work
+        if not is_present:  # it was given up and did not stop; other batches may be at work
             return
-        self._in_hand = {outcome.run.key.id: outcome.run for outcome in outcomes}
+        for run in batch.runs:
+            self.forget(run)
+        self._in_hand |= {outcome.run.key.id: outcome.run for outcome in outcomes}
         self._metrics.outcomes["handled"] += len(batch.runs) - len(outcomes)
         for outcome in outcomes:
             self._seams.report(batch.worker_id, outcome)
         self._seams.has_room()
+
+    def _leave(self) -> bool:
+        """Note that the present batch has ended; return False if it was given up before."""
+        task = asyncio.current_task()
+        is_present = task in self._tasks
+        self._tasks = {other for other in self._tasks if other is not task}
+        return is_present
 
     async def _left_over(self, batch: ClaimedBatch) -> list[Outcome]:
         """Do the batch; return what is to become of it if the handler could not see to that."""
@@ -116,7 +126,7 @@ class BatchPool:
         """The time limit of the batch is enough."""
 
     def forget(self, run: ClaimedRun) -> None:
-        """Let go of a run that is written down."""
+        """Let go of a run that is written down, unless it was claimed anew meanwhile."""
         if self._in_hand.get(run.key.id) is run:
             del self._in_hand[run.key.id]
 
@@ -124,7 +134,7 @@ class BatchPool:
         """Nothing waits: a batch is begun when it comes."""
 
     async def abandon(self) -> None:
-        """Stop the batch."""
-        task, self._task = self._task, None
+        """Stop the batches."""
+        tasks, self._tasks = self._tasks, set()
         self._in_hand.clear()
-        await cancel_all([] if task is None else [task])
+        await cancel_all(tasks)

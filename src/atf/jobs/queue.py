@@ -50,6 +50,9 @@ class Outcomes:
     put_back: Sequence[PutBack] = field(default=())
     cancelled: Sequence[Cancelled] = field(default=())
 
+    def __len__(self) -> int:
+        return len(self.completions) + len(self.failures) + len(self.put_back) + len(self.cancelled)
+
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> Outcomes:
         """Sort outcomes by kind."""

@@ -73,7 +73,8 @@ class ClaimedRun:
     """A run that a worker holds; ``attempt`` and the worker's id fence everything it writes.
 
     ``waited``: from the instant it might have begun to the instant it was claimed, by the database's clock.
-    ``version`` is that of its snapshot, as text.
+    ``version`` is that of its snapshot, as text; the snapshot itself is left in the database for runs of a
+    batch, whose handlers read what is configured now.
     """
 
     key: RunKey
@@ -108,14 +109,14 @@ class ClaimedBatch:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a finished run leaves behind; ``snapshot`` replaces the frozen one if another was used.
+    """What a finished run leaves behind; ``used`` replaces those fields of its snapshot that were not used.
 
     Units: ``seconds`` that the handler took.
     """
 
     run: ClaimedRun
     result: Mapping[str, Any]
-    snapshot: Mapping[str, Any] | None = None
+    used: Mapping[str, Any] | None = None
     seconds: float = 0.0
 
 

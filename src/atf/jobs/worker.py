@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Final, Protocol, cast
 
 from atf.errors import AtfError
-from atf.jobs.batch_pool import BatchPool
+from atf.jobs.batch_pool import BATCHES_AT_ONCE, BatchPool
 from atf.jobs.claim_loop import ClaimLoop, Waiter
 from atf.jobs.handler import BatchHandler, RunHandler
 from atf.jobs.job_type import JobTypeDefinition
@@ -105,7 +105,7 @@ class Worker:
 
     def _pool(self, duty: Duty) -> Pool:
         definition = duty.definition
-        slots = 1 if duty.is_batch else definition.limits.concurrency
+        slots = BATCHES_AT_ONCE if duty.is_batch else definition.limits.concurrency
         seams = PoolSeams(
             definition,
             self._writer.put,

@@ -33,7 +33,7 @@ from atf.storage.columns import (
 )
 from atf.storage.database import Database
 from atf.storage.notifications_repository import add_messages
-from atf.storage.run_queue import complete_runs, held_runs
+from atf.storage.run_queue import complete_runs, held_runs, look_up_by_key
 from atf.storage.schedules_repository import insert_schedule
 
 _HASH_LENGTH: Final = 64
@@ -169,11 +169,9 @@ class PostgresAlertCommit:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
-        self._worker_id = WorkerId("")
 
     async def held(self, worker_id: WorkerId, runs: Sequence[ClaimedRun]) -> frozenset[int]:
         """Lock the runs in key order; return the ids of those that the worker still holds."""
-        self._worker_id = worker_id
         return await held_runs(self._connection, worker_id, runs)
 
     async def unchanged(self, outcomes: Outcomes) -> list[int]:
@@ -244,9 +242,9 @@ class PostgresAlertCommit:
         """Store messages and their deliveries."""
         await add_messages(self._connection, messages)
 
-    async def runs(self, completions: Sequence[Completion]) -> None:
-        """Complete the runs."""
-        await complete_runs(self._connection, self._worker_id, completions)
+    async def runs(self, worker_id: WorkerId, completions: Sequence[Completion]) -> frozenset[int]:
+        """Complete the runs that the worker still holds; return their ids."""
+        return await complete_runs(self._connection, worker_id, completions)
 
 
 class PostgresAlerts:
@@ -271,6 +269,7 @@ class PostgresAlerts:
     async def commit(self) -> AsyncIterator[PostgresAlertCommit]:
         """Open the transaction in which a batch stands or falls."""
         async with self._database.transaction() as connection:
+            await look_up_by_key(connection)
             yield PostgresAlertCommit(connection)
 
     async def add(

@@ -1,8 +1,8 @@
 """The run table as a queue: claiming, giving back, completing and failing, each as one fenced statement.
 
-The fence is worker and attempt. The status is compared as an expression, ``(status || '')``: with the plain
-column the planner takes the partial index of running rows, which looks empty in its statistics, and walks
-dead entries (measured at half the speed).
+The fence is worker and attempt. Worker and status are compared in a CASE over the given keys, so that they are
+no conditions on the table alone: by its statistics hardly anything runs and nobody knows this worker, and the
+planner would take the partial index of running rows and walk dead entries, or read the leaf and expect one row.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _TAKE: Final = f"""
             {OWN_RUNTIME}, CAST(CAST(%(runtimes)s AS jsonb) ->> job_type AS float8)))"""
 _TAKEN: Final = """
     RETURNING retention_class, scheduled_for, id, run_id, job_type, job_id, user_id, attempt, max_attempts,
-              CAST(job_snapshot AS text), job_snapshot ->> 'version',
+              {snapshot}, job_snapshot ->> 'version',
               started_at - GREATEST(available_at, enqueued_at) AS waited, sort_key"""
 _CLAIMABLE: Final = """
     r.status = 'PENDING' AND r.sort_key IS NOT NULL AND r.available_at <= now() AND EXISTS (SELECT FROM live)"""
@@ -58,7 +58,7 @@ _CLAIM_BATCH: Final = f"""
     WHERE run_id = ANY(ARRAY(
         SELECT r.run_id FROM job_schedule_runs r WHERE {_CLAIMABLE} AND r.job_type = %(job_type)s
         ORDER BY r.sort_key, r.id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
-    {_TAKEN}
+    {_TAKEN.format(snapshot="NULL")}
     """
 # Who claims runs with limits does so alone for the type: two claimers that each see room for one more instance
 # would both take it. A statement sees what was committed before it began, so the lock is a statement of its own.
@@ -101,18 +101,25 @@ _CLAIM: Final = f"""
         SELECT run_id FROM placed
         WHERE (job_id IS NULL OR of_job <= COALESCE(max_instances, of_job))
           AND (user_id IS NULL OR of_user <= %(user_limit)s)))
-    {_TAKEN}
+    {_TAKEN.format(snapshot="CAST(job_snapshot AS text)")}
     """
 _NO_LIMIT: Final = 2**31 - 1
+_MANY: Final = 100
 _LONGEST_RESULT: Final = 1024 * 1024
 
+USED_SNAPSHOT: Final = """
+    CASE jsonb_typeof(r.job_snapshot) WHEN 'object' THEN r.job_snapshot ELSE '{{}}' END || {used}"""
+"""SQL: a run's snapshot with what was really used in place of what was frozen."""
 _KEYS: Final = """
     unnest(CAST(:class_numbers AS int[]), CAST(:instants AS timestamptz[]), CAST(:ids AS bigint[]),
            CAST(:attempts AS int[])"""
 _IS_HELD: Final = """
     r.retention_class = (CAST(:classes AS text[]))[k.class_number] AND r.scheduled_for = k.scheduled_for
-    AND r.id = k.id AND r.attempt = k.attempt AND r.worker_id = :worker_id AND (r.status || '') = 'RUNNING'"""
+    AND r.id = k.id AND r.attempt = k.attempt
+    AND CASE WHEN k.id IS NOT NULL THEN r.worker_id = :worker_id AND r.status = 'RUNNING' END"""
 
+# With a thousand keys and more the planner would rather read the whole leaf, once for every batch.
+_BY_KEY: Final = text("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
 _HELD: Final = text(
     f"""
     SELECT r.id FROM {_KEYS}) AS k(class_number, scheduled_for, id, attempt)
@@ -125,7 +132,8 @@ _COMPLETE: Final = text(
     UPDATE job_schedule_runs r
     SET status = 'COMPLETED', finished_at = clock_timestamp(), error = NULL,
         result = CAST((CAST(:results AS text[]))[k.result_number] AS jsonb),
-        job_snapshot = COALESCE(CAST((CAST(:snapshots AS text[]))[k.snapshot_number] AS jsonb), r.job_snapshot)
+        job_snapshot = CASE WHEN k.snapshot_number = 0 THEN r.job_snapshot
+            ELSE {USED_SNAPSHOT.format(used="CAST((CAST(:snapshots AS text[]))[k.snapshot_number] AS jsonb)")} END
     FROM {_KEYS}, CAST(:result_numbers AS int[]), CAST(:snapshot_numbers AS int[]))
          AS k(class_number, scheduled_for, id, attempt, result_number, snapshot_number)
     WHERE {_IS_HELD}
@@ -243,6 +251,8 @@ class PostgresRunQueue:
     async def finish(self, worker_id: WorkerId, outcomes: Outcomes) -> frozenset[int]:
         """Write outcomes down in one transaction; return the ids of those runs that the worker still held."""
         async with self._database.transaction() as connection:
+            if len(outcomes) >= _MANY:
+                await look_up_by_key(connection)
             return frozenset().union(
                 await complete_runs(connection, worker_id, outcomes.completions),
                 await _fail(connection, worker_id, outcomes.failures),
@@ -273,6 +283,11 @@ class PostgresRunQueue:
             return frozenset((await connection.execute(_CANCEL_REQUESTS, {"worker_id": worker_id})).scalars())
 
 
+async def look_up_by_key(connection: AsyncConnection) -> None:
+    """Let the statements of this transaction find rows one by one, by their keys."""
+    await connection.execute(_BY_KEY)
+
+
 async def held_runs(
     connection: AsyncConnection, worker_id: WorkerId, runs: Sequence[ClaimedRun]
 ) -> frozenset[int]:
@@ -288,7 +303,7 @@ async def complete_runs(
         return frozenset()
     runs = [completion.run for completion in completions]
     results, result_numbers = _numbered([_result(completion) for completion in completions])
-    snapshots, snapshot_numbers = _numbered([_dumped(completion.snapshot) for completion in completions])
+    snapshots, snapshot_numbers = _numbered([_dumped(completion.used) for completion in completions])
     values = {
         **_keys(worker_id, runs),
         "results": results,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Row, text
@@ -18,7 +17,6 @@ RECORD: Final = """
     error_details, COALESCE(attempts, '[]') AS attempts, retry_of"""
 """SQL: the columns of ``record``."""
 _GET: Final = text(f"SELECT {RECORD} FROM job_schedule_runs WHERE run_id = :run_id AND user_id = :user_id")
-_TYPE_OF_JOB: Final = text("SELECT job_type FROM job_schedules WHERE id = :job_id AND user_id = :user_id")
 # Two statements: of one type the queue's own index has the runs in order, of all types they are sorted.
 _PENDING: Final = f"""
     SELECT {RECORD} FROM job_schedule_runs
@@ -81,11 +79,6 @@ async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> list[RunR
     The newest runs need no index of their own: inside a retention class the leaves follow each other in time and
     each one's primary key has its runs in order, so reading stops when there are enough.
     """
-    if wanted.job_id is not None and wanted.job_type is None:
-        found = (
-            await connection.execute(_TYPE_OF_JOB, {"job_id": wanted.job_id, "user_id": wanted.user_id})
-        ).scalar()
-        wanted = replace(wanted, job_type=found)  # so that the key of (job_type, job_id) serves
     rows = await connection.execute(text(list_statement(wanted)), _list_values(wanted))
     return [record(row) for row in rows]
 

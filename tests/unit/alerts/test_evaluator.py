@@ -120,8 +120,10 @@ class FakeCommit:
             raise UnstorableData("the database refuses the data")
         self._work.messages += messages
 
-    async def runs(self, completions: Sequence[Completion]) -> None:
-        self._work.results |= {completion.run.key.id: completion for completion in completions}
+    async def runs(self, worker_id: WorkerId, completions: Sequence[Completion]) -> frozenset[int]:
+        held = [one for one in completions if one.run.key.id not in self._store.taken_away]
+        self._work.results |= {completion.run.key.id: completion for completion in held}
+        return frozenset(completion.run.key.id for completion in held)
 
     def apply(self) -> None:
         done, work = self._store.done, self._work
@@ -509,8 +511,8 @@ async def test_edited_message_keeps_the_state() -> None:
 async def test_snapshot_tells_the_configuration_that_was_used() -> None:
     world = World(stored(1, version=2), stored(2))
     done = await world.handle(run_of(10, 1, version=1), run_of(11, 2, version=1))
-    assert done.results[10].snapshot == {"version": 2, "task_params": config()}
-    assert done.results[11].snapshot is None
+    assert done.results[10].used == {"version": 2, "task_params": config()}
+    assert done.results[11].used is None
 
 
 async def test_evaluating_run_by_run_gives_what_one_catch_up_gives() -> None:

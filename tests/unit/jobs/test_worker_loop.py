@@ -15,6 +15,7 @@ from tests.unit.jobs.worker_fakes import (
     hanging,
     raising,
     run_of,
+    until,
     working,
 )
 
@@ -356,6 +357,43 @@ async def test_batch_is_claimed_whole_and_the_next_one_when_it_is_done() -> None
         assert handler.batches == [[1, 2], [3]]
         assert {(one.limit, one.is_batch) for wanted in queue.wanted for one in wanted} == {(7, True)}
         assert shop.metrics.of("alert").outcomes["handled"] == 3
+
+
+async def test_two_batches_are_in_work_at_a_time_and_no_third() -> None:
+    frees = {number: asyncio.Event() for number in (1, 2, 3)}
+
+    async def does(batch: ClaimedBatch) -> None:
+        await frees[batch.runs[0].key.id].wait()
+
+    handler = FakeBatchHandler(does)
+    queue = FakeQueue(*([run_of(number, "alert")] for number in frees))
+    async with working(queue, alerts(handler)) as shop:
+        pool = shop.worker._pools["alert"]
+        await until(lambda: len(handler.batches) == 2)
+        shop.waiter.wake()
+        await asyncio.sleep(0.01)
+        assert (handler.batches, sorted(pool.in_hand), pool.wanted) == ([[1], [2]], [1, 2], None)
+        frees[2].set()
+        await until(lambda: len(handler.batches) == 3)
+        assert sorted(pool.in_hand) == [1, 3]
+        frees[1].set()
+        frees[3].set()
+
+
+async def test_a_run_that_is_claimed_again_stays_in_hand_when_its_first_batch_ends() -> None:
+    frees = [asyncio.Event(), asyncio.Event()]
+
+    async def does(batch: ClaimedBatch) -> None:
+        await frees[len(handler.batches) - 1].wait()
+
+    handler = FakeBatchHandler(does)
+    queue = FakeQueue([run_of(1, "alert")], [run_of(1, "alert")])
+    async with working(queue, alerts(handler)) as shop:
+        await until(lambda: len(handler.batches) == 2)
+        frees[0].set()
+        await until(lambda: shop.metrics.of("alert").outcomes["handled"] == 1)
+        assert list(shop.worker._pools["alert"].in_hand) == [1]
+        frees[1].set()
 
 
 async def test_types_do_not_wait_for_each_other() -> None:

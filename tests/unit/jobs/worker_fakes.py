@@ -165,6 +165,12 @@ class FakeBatchHandler:
             await self._does(batch)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the fakes have no events for it
+            await asyncio.sleep(0.005)
+
+
 def raising(error: Exception) -> Callable[[object], Awaitable[Any]]:
     async def does(_: object) -> Any:
         raise error
