@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -52,6 +52,10 @@ class AlertCommit(Protocol):
 
     async def triggers(self, outcomes: Outcomes) -> None:
         """Record each trigger."""
+        ...
+
+    async def roles(self, user_ids: Collection[int]) -> Mapping[int, str]:
+        """Return the roles of those of the users that are active."""
         ...
 
     async def outbox(self, messages: Sequence[OutgoingMessage]) -> None:
@@ -187,7 +191,7 @@ class AlertEvaluator:
             valid = ours if len(rows) == len(ours) else ours.take(rows)
             await commit.states(valid)
             await commit.triggers(valid)
-            await commit.outbox(valid.messages())
+            await commit.outbox([*valid.messages(), *await _actions(commit, valid)])
             await commit.runs(valid.completions())
         if len(valid) < len(ours):  # somebody else moved these alerts on; look again with what they left
             kept = set(rows)
@@ -204,6 +208,12 @@ class AlertEvaluator:
             async with self._store.commit() as commit:
                 held = await commit.held(worker_id, [c.run for c in work.skipped])
                 await commit.runs([c for c in work.skipped if c.run.key.id in held])
+
+
+async def _actions(commit: AlertCommit, outcomes: Outcomes) -> list[OutgoingMessage]:
+    """Return what the triggers make happen; roles are asked for once a batch, and only if there is an action."""
+    users = outcomes.acting_users()
+    return outcomes.actions(await commit.roles(users)) if users else []
 
 
 def _wanted(loaded: LoadedAlerts, now: datetime) -> dict[Series, int]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from atf.alerts.alerts_service import AlertRecord, NewAlert, TriggerRecord
+from atf.alerts.action import parse_actions
+from atf.alerts.alerts_service import ActionRecord, AlertRecord, NewAlert, TriggerRecord
 from atf.alerts.legacy import upgraded
 from atf.alerts.template_parameters import Parameter
 from atf.alerts.templates import TEMPLATES, Template
@@ -103,18 +104,19 @@ def list_alerts(user: UserOption = "owner", as_json: JsonOption = False) -> None
 
 @app.command()
 def show(alert_id: AlertId, user: UserOption = "owner", as_json: JsonOption = False) -> None:
-    """Show an alert: configuration, state, newest triggers.
+    """Show an alert: configuration, state, newest triggers, and what became of their actions.
 
     Example: atf alerts show 1
     """
 
-    async def work(client: Client) -> tuple[AlertRecord, list[TriggerRecord]]:
-        alert = await client.alerts.get(client.user_id, alert_id)
-        return alert, list(await client.alerts.triggers(client.user_id, alert_id))
+    async def work(client: Client) -> tuple[AlertRecord, list[TriggerRecord], list[ActionRecord]]:
+        alerts, number = client.alerts, client.user_id
+        alert = await alerts.get(number, alert_id)
+        return alert, list(await alerts.triggers(number, alert_id)), list(await alerts.actions(number, alert_id))
 
-    alert, triggers = with_client(user, work)
+    alert, triggers, actions = with_client(user, work)
     if as_json:
-        print_json({"alert": alert, "triggers": triggers})
+        print_json({"alert": alert, "triggers": triggers, "actions": actions})
         return
     state = alert.state_json or {}
     print_fields(
@@ -128,12 +130,16 @@ def show(alert_id: AlertId, user: UserOption = "owner", as_json: JsonOption = Fa
             **{field: state.get(field) for field in _STATE_FIELDS},
             "triggers": state.get("trigger_count", 0),
             "in words": _in_words(alert),
+            "actions": _action_words(alert),
             "configuration": dict(alert.task_params),
         }
     )
     if triggers:
         rows = [(one.trigger_number, one.bar_time, dict(one.readings), one.is_late) for one in triggers]
         print_table("Newest triggers", ("number", "bar", "readings", "late"), rows)
+    if actions:
+        done = [(one.trigger_number, one.bar_time, one.words, one.status, one.error) for one in actions]
+        print_table("Their actions", ("trigger", "bar", "action", "status", "error"), done)
 
 
 @app.command()
@@ -250,6 +256,15 @@ def _in_words(alert: AlertRecord) -> str:
         return line_of(upgraded(alert.task_params))
     except (InvalidInput, KeyError, TypeError, ValueError):
         return "-"
+
+
+def _action_words(alert: AlertRecord) -> str | None:
+    """Return what the alert makes happen, None for nothing or what was changed by hand in the database."""
+    try:
+        found = parse_actions(alert.task_params.get("actions", ()))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return "; ".join(f"{one.words}{', also when late' if one.runs_late else ''}" for one in found) or None
 
 
 def _row(alert: AlertRecord) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -113,6 +113,10 @@ class FakeCommit:
         ids = outcomes.ids.tolist()
         self._work.triggers += [(ids[row], trigger.bar_time) for row, trigger in outcomes.triggers()]
 
+    async def roles(self, user_ids: Collection[int]) -> Mapping[int, str]:
+        self._store.asked_roles.append(sorted(user_ids))
+        return {one: role for one, role in self._store.roles.items() if one in user_ids}
+
     async def outbox(self, messages: Sequence[OutgoingMessage]) -> None:
         if any(message.payload["alert_id"] in self._store.unstorable for message in messages):
             raise UnstorableData("the database refuses the data")
@@ -138,6 +142,8 @@ class FakeStore:
         self.taken_away: frozenset[int] = frozenset()
         self.changed: frozenset[int] = frozenset()
         self.unstorable: frozenset[int] = frozenset()
+        self.roles = {1: "trader"}
+        self.asked_roles: list[list[int]] = []
         self.conflicts = 0
         self.commits = 0
         self.is_open = False

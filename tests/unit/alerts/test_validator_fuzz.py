@@ -26,12 +26,12 @@ BEGIN: Final = datetime(2027, 3, 1, tzinfo=UTC)
 SOME_WORDS: Final = """
 rsi sma ema macd bbands atr change_pct price close volume rsii and or not > < == between outside crosses
 crosses_above enters exits simple edge hysteresis cooldown persistence crossing inbox telegram 1m 1d 7d absolute
-upper hist {close} { live bar_close 2026-12-31T00:00:00Z urgent rearmed
+upper hist bot webhook start signal skip run https://h/x {close} { live bar_close 2026-12-31T00:00:00Z urgent rearmed
 """
 SOME_NAMES: Final = """
 ticker timeframe rule rearm notify options operator conditions indicator params period source fast slow stddev
 output offset multiplier value type bars cooldown threshold unit channels message_template severity on expires_at
-max_triggers evaluate_on calendar schema_version symbol condition notification_channels lookback x
+max_triggers evaluate_on calendar schema_version actions bot_id command url payload when_late symbol condition notification_channels lookback x
 """
 WORDS: Final = (*SOME_WORDS.split(), "", "\0", "\ud800", "ü")
 NAMES: Final = tuple(SOME_NAMES.split())
@@ -58,6 +58,10 @@ SEEDS: Final[tuple[dict[str, Any], ...]] = (
         "rearm": {"type": "hysteresis", "threshold": 0.02, "bars": 2, "cooldown": 60},
         "notify": {"channels": ["inbox"], "message_template": "{ticker} {value}", "severity": "high"},
         "options": {"max_triggers": 3, "expires_at": "2027-03-01T20:00:00Z"},
+        "actions": [
+            {"type": "bot", "bot_id": 7, "command": "signal", "payload": {"size": [1.5, None]}},
+            {"type": "webhook", "url": "https://example.com/hook", "when_late": "run"},
+        ],
     },
     {"symbol": "T", "condition": "volume_spike", "threshold": 2, "timeframe": "1h", "lookback": 3},
 )
