@@ -68,7 +68,7 @@ def _parsed(fields: Mapping[str, Any]) -> Action:
     kind = ActionType(fields["type"])
     return Action(
         kind,
-        {name: fields[name] for name in _FIELDS[kind]},
+        {name: int(fields[name]) if name == "bot_id" else fields[name] for name in _FIELDS[kind]},
         fields.get("payload", {}),
         fields.get("when_late", "skip") == "run",
     )

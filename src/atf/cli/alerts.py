@@ -13,7 +13,7 @@ from atf.alerts.template_parameters import Parameter
 from atf.alerts.templates import TEMPLATES, Template
 from atf.bootstrap.client import Client
 from atf.cli import alert_preview, alert_replay
-from atf.cli.alert_input import config_given, config_of_template
+from atf.cli.alert_input import config_given, config_in, config_of_template
 from atf.cli.client import with_client
 from atf.cli.listing import instant_option
 from atf.cli.output import JsonOption, UserOption, print_fields, print_json, print_table
@@ -36,6 +36,9 @@ def add(
             metavar="ALERT",
         ),
     ] = None,
+    file: Annotated[
+        str | None, typer.Option("--config", help="In place of ALERT: a file, - for standard input.")
+    ] = None,
     template: Annotated[
         str | None, typer.Option("--template", help="In place of ALERT: see `atf alerts templates`.")
     ] = None,
@@ -54,11 +57,14 @@ def add(
 
     Example: atf alerts add "AAPL 1h: rsi(14) > 70 and close crosses above ema(50), cooldown 5m"
     """
-    if (config is None) == (template is None):
-        raise InvalidInput("give either an alert or --template", field="ALERT")
-    given = config_given(config) if config is not None else None
+    if sum(one is not None for one in (config, file, template)) != 1:
+        raise InvalidInput("give either an alert, --config or --template", field="ALERT")
     if template is not None:
         given = config_of_template(template, ticker, timeframe, params or ())
+    elif file is not None:
+        given = config_in(file)
+    else:
+        given = config_given(config or "")
     new = NewAlert(given, name=name, cron=cron, timezone=tz)
 
     async def work(client: Client) -> AlertRecord:
@@ -175,8 +181,15 @@ def edit(
     Example: atf alerts edit 1 "AAPL 1d: close > 180, rearm crossing"
     """
     given = config_given(config)
-    alert = with_client(user, lambda client: client.alerts.edit(client.user_id, alert_id, given))
+
+    async def work(client: Client) -> tuple[AlertRecord, AlertRecord]:
+        before = await client.alerts.get(client.user_id, alert_id)
+        return before, await client.alerts.edit(client.user_id, alert_id, given)
+
+    before, alert = with_client(user, work)
     typer.echo(f"alert {alert.id} is changed: {_in_words(alert)}")
+    if before.task_params.get("actions") and not alert.task_params.get("actions"):
+        typer.echo("its actions are gone: a line has none; give a configuration to keep them")
 
 
 @app.command()

@@ -32,6 +32,8 @@ from atf.storage.schedules_repository import insert_schedule
 from atf.storage.users_repository import roles_of
 
 _HASH_LENGTH: Final = 64
+_LAST_MICROSECOND: Final = (2**63 - 1) // 1000 - EPOCH_2000
+"""The last instant since 2000 that nanoseconds since 1970 can tell."""
 
 
 def _texts(values: Sequence[str]) -> str:
@@ -396,6 +398,6 @@ def _is_readable(sides: object) -> bool:
 
 
 def _instants(array: bytes | None) -> IntArray:
-    """Return nanoseconds since 1970, NEVER for ``-infinity``."""
-    microseconds = elements(array, "i8").astype(np.int64)
+    """Return nanoseconds since 1970, NEVER for ``-infinity``; what is beyond 2262, as muted for good, is then."""
+    microseconds = np.minimum(elements(array, "i8").astype(np.int64), _LAST_MICROSECOND)
     return np.where(microseconds == NEVER, NEVER, (microseconds + EPOCH_2000) * 1000)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 from tests.alert_steps import evaluated
 
+from atf.alerts.action_message import action_messages
 from atf.alerts.alert import PLACEHOLDERS, compile_alert, fresh_state, parse_alert
 from atf.alerts.alert_message import compose
 from atf.errors import InvalidAlertRule
@@ -26,12 +27,14 @@ BEGIN: Final = datetime(2027, 3, 1, tzinfo=UTC)
 SOME_WORDS: Final = """
 rsi sma ema macd bbands atr change_pct price close volume rsii and or not > < == between outside crosses
 crosses_above enters exits simple edge hysteresis cooldown persistence crossing inbox telegram 1m 1d 7d absolute
-upper hist bot webhook start signal skip run https://h/x {close} { live bar_close 2026-12-31T00:00:00Z urgent rearmed
+upper hist {close} { live bar_close 2026-12-31T00:00:00Z urgent rearmed
+bot webhook start signal skip run https://h/x
 """
 SOME_NAMES: Final = """
 ticker timeframe rule rearm notify options operator conditions indicator params period source fast slow stddev
 output offset multiplier value type bars cooldown threshold unit channels message_template severity on expires_at
-max_triggers evaluate_on calendar schema_version actions bot_id command url payload when_late symbol condition notification_channels lookback x
+max_triggers evaluate_on calendar schema_version symbol condition notification_channels lookback x
+actions bot_id command url payload when_late
 """
 WORDS: Final = (*SOME_WORDS.split(), "", "\0", "\ud800", "ü")
 NAMES: Final = tuple(SOME_NAMES.split())
@@ -133,6 +136,8 @@ def test_nothing_crashes_and_nothing_is_accepted_that_fails_later() -> None:
         found = evaluated(alert, fresh_state(alert, BEGIN), Bars.from_rows(rows), BEGIN + length * len(values))
         for trigger in found.triggers:
             assert compose(1, 1, "fuzz", alert, trigger).body is not None
+            for message in action_messages(1, 1, "fuzz", alert, trigger, None):
+                assert json.dumps(message.payload, allow_nan=False)
     assert accepted > DOCUMENTS // 20
     assert refused > DOCUMENTS // 2
 

@@ -64,15 +64,16 @@ class WebhookChannel:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as exc:
             raise PermanentFailure("the webhook's URL cannot be asked; look at the alert's actions") from exc
         except httpx.TimeoutException as exc:
-            raise TemporaryFailure(f"{shown_url(url)} gave no answer within {self._timeout:g} s") from exc
+            raise TemporaryFailure(f"{shown_url(url)} gave no answer in time") from exc
         except (httpx.HTTPError, OSError) as exc:
             raise TemporaryFailure(f"{shown_url(url)} cannot be reached: {_reason(exc)}") from exc
         return None
 
     def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            verify=_trusted(), timeout=self._timeout, follow_redirects=False, trust_env=False
-        )
+        # Connecting and the handshake end by themselves before a caller's time-out: cancelled in a handshake, httpx
+        # leaves the connection open.
+        timeout = httpx.Timeout(self._timeout, connect=self._timeout / 3)
+        return httpx.AsyncClient(verify=_trusted(), timeout=timeout, follow_redirects=False, trust_env=False)
 
 
 def _headers(delivery: Delivery) -> dict[str, str]:
