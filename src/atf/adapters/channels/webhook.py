@@ -70,8 +70,8 @@ class WebhookChannel:
         return None
 
     def _client(self) -> httpx.AsyncClient:
-        # Connecting and the handshake end by themselves before a caller's time-out: cancelled in a handshake, httpx
-        # leaves the connection open.
+        # Connecting and the handshake end by themselves before a caller's time-out: cancelled in a handshake,
+        # httpx leaves the connection open.
         timeout = httpx.Timeout(self._timeout, connect=self._timeout / 3)
         return httpx.AsyncClient(verify=_trusted(), timeout=timeout, follow_redirects=False, trust_env=False)
 
