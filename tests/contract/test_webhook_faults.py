@@ -13,17 +13,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atf.adapters.channels.webhook import WebhookChannel, retry_after
+from atf.adapters.channels.webhook import WebhookChannel
+from atf.adapters.channels.webhook_request import retry_after
 from atf.errors import PermanentFailure, TemporaryFailure
 from atf.logs import configure_logging
 from atf.notifications.message import Delivery
-from atf.testing.clocks import FakeMarketClock
+from atf.testing.clocks import FakeClock
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 QUICK = timedelta(seconds=0.3)
@@ -128,7 +128,7 @@ def delivery(url: str, **changes: Any) -> Delivery:
 
 
 def channel(timeout: timedelta = timedelta(seconds=10)) -> WebhookChannel:
-    return WebhookChannel(FakeMarketClock(NOON), timeout=timeout)
+    return WebhookChannel(FakeClock(NOON), timeout=timeout)
 
 
 async def failure(url: str, kind: type[Exception], patience: timedelta = timedelta(seconds=10)) -> Exception:
@@ -203,25 +203,21 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
 @pytest.mark.parametrize(
-    ("header", "low", "high"),
+    ("header", "seconds"),
     [
-        ("Retry-After: 120", 120, 120),
-        (f"Retry-After: {format_datetime(datetime.now(UTC) + timedelta(seconds=500), usegmt=True)}", 300, 500),
-        ("Retry-After: soon", None, None),
-        ("X-Other: 1", None, None),
+        ("Retry-After: 120", 120),
+        ("Retry-After: Fri, 01 Jan 2100 00:00:00 GMT", 86_400),
+        ("Retry-After: soon", None),
+        ("X-Other: 1", None),
     ],
     ids=["seconds", "date", "nonsense", "none"],
 )
-async def test_who_asks_for_time_gets_it(status: str, header: str, low: float | None, high: float | None) -> None:
+async def test_who_asks_for_time_gets_it(status: str, header: str, seconds: float | None) -> None:
     async with serving(says(status, header)) as server:
         found = await failure(server.url(), TemporaryFailure)
     assert isinstance(found, TemporaryFailure)
     assert str(found) == f"http://127.0.0.1:{server.port} asks to come later (HTTP {status[:3]})"
-    if low is None or high is None:
-        assert found.retry_after_seconds is None
-    else:
-        assert found.retry_after_seconds is not None
-        assert low <= found.retry_after_seconds <= high
+    assert found.retry_after_seconds == seconds
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ from atf.storage.run_queue import PostgresRunQueue
 from atf.storage.schedules_repository import PostgresJobsRepository
 from atf.storage.users_repository import PostgresUsers
 from atf.storage.workers_repository import PostgresLeases
+from atf.testing.clocks import FakeClock
 from atf.testing.market import OneCalendar
 from atf.testing.processes import Installation
 
@@ -113,7 +114,7 @@ class Sender:
     hook: Hook
 
     def bot(self) -> BotChannel:
-        return BotChannel(PostgresBotCommands(self.desk.database), self.desk.clock)
+        return BotChannel(PostgresBotCommands(self.desk.database), FakeClock(self.desk.clock.at))
 
     async def deliver(self) -> None:
         """Send all that is due."""

@@ -14,7 +14,7 @@ from atf.adapters.channels.inbox import InboxChannel
 from atf.adapters.channels.webhook import WebhookChannel
 from atf.bootstrap.database import open_database
 from atf.bootstrap.health import MainService, with_health
-from atf.bootstrap.market import build_market_clock
+from atf.clock import SystemClock
 from atf.jobs.lease import Lease
 from atf.lifecycle import Progress, Service
 from atf.notifications.background_service import BackgroundNotificationService, Channel, DeliveryPolicy
@@ -24,6 +24,7 @@ from atf.storage.bot_commands_repository import PostgresBotCommands
 from atf.storage.database import Database
 from atf.storage.listener import Listener, require_notifications
 from atf.storage.notifications_repository import PostgresOutbox
+from atf.storage.replaying import is_replaying
 from atf.storage.workers_repository import PostgresLeases
 
 _WEBHOOK_LANES: Final = 4
@@ -38,7 +39,7 @@ async def notifications_process(settings: Settings, progress: Progress) -> Async
     commands to bots.
     """
     async with open_database(settings) as database, _listeners(database) as (own, outside):
-        clock = await build_market_clock(database)
+        clock = None if await is_replaying(database) else SystemClock()
         inbox, bot = InboxChannel(PostgresOutbox(database)), BotChannel(PostgresBotCommands(database), clock)
         webhook = WebhookChannel(clock, timeout=timedelta(seconds=settings.notification_timeout_seconds))
         lanes = _Lanes(settings, database)

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from atf.clock import Clock
 from atf.errors import PermanentFailure
-from atf.market.market_clock import MarketClock
 from atf.notifications.message import Delivery
 
 
-async def require_in_time(delivery: Delivery, clock: MarketClock) -> None:
+def require_in_time(delivery: Delivery, clock: Clock | None) -> None:
     """Refuse what became late on its way, as while the service was down, unless it is to be done all the same.
 
-    A replay's time says nothing of it: bars pass in no time there.
+    Without a clock nothing is late: in a replay years of bars pass in minutes.
 
-    Errors: PermanentFailure; those of the database.
+    Errors: PermanentFailure.
     """
     late_at = _late_at(delivery.payload)
-    if late_at is not None and not clock.is_replay and await clock.now() > late_at:
+    if late_at is not None and clock is not None and clock.now() > late_at:
         raise PermanentFailure(
             "not done: it could not be sent within two bars after its bar had closed, and when_late is skip, "
             "the default"

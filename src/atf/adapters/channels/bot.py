@@ -6,7 +6,7 @@ from typing import Protocol
 
 from atf.adapters.channels.action_delivery import part, require_in_time
 from atf.alerts.bot_command import BotCommand
-from atf.market.market_clock import MarketClock
+from atf.clock import Clock
 from atf.notifications.message import Delivery
 
 
@@ -24,13 +24,13 @@ class BotChannel:
     name = "bot"
     is_idempotent = True
 
-    def __init__(self, commands: BotCommands, clock: MarketClock) -> None:
+    def __init__(self, commands: BotCommands, clock: Clock | None) -> None:
         self._commands = commands
         self._clock = clock
 
     async def send(self, delivery: Delivery) -> str | None:
         """Write the command. Errors: PermanentFailure if it is late, or no command at all."""
-        await require_in_time(delivery, self._clock)
+        require_in_time(delivery, self._clock)
         command = BotCommand(
             dedup_key=delivery.dedup_key,
             bot_id=part(delivery, "bot_id", int),
