@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from atf.adapters.channels import webhook_request
 from atf.adapters.channels.webhook import WebhookChannel
 from atf.adapters.channels.webhook_request import retry_after
 from atf.errors import PermanentFailure, TemporaryFailure
@@ -332,7 +333,11 @@ async def test_a_refusal_is_final_and_tells_how_it_begins(status: str) -> None:
     assert found.isprintable()
 
 
-async def test_a_refusal_with_an_endless_body_is_a_refusal() -> None:
+async def test_a_refusal_with_an_endless_body_is_a_refusal_and_little_of_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webhook_request, "_EXCERPT_SECONDS", 60.0)
+
     async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad\r\nContent-Encoding: gzip\r\n\r\n")
         while True:
@@ -351,7 +356,7 @@ async def test_a_refusal_whose_words_do_not_come_is_a_refusal() -> None:
         await reader.read()
 
     async with serving(stalled) as server:
-        found = await failure(server.url(), PermanentFailure, QUICK)
+        found = await failure(server.url(), PermanentFailure, timedelta(minutes=1))
     assert str(found).endswith("refused it (HTTP 400)")
 
 
