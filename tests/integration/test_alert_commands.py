@@ -78,7 +78,9 @@ def test_a_template_makes_an_alert(installation: Installation) -> None:
     assert "golden_cross" in said(installation, "templates")
     refused = installation.run("alerts", "add", *words[:-1], "fats=20")
     assert refused.stderr.startswith("atf: params.fats: unknown parameter")
-    assert installation.run("alerts", "add").stderr == "atf: ALERT: give either an alert or --template\n"
+    assert (
+        installation.run("alerts", "add").stderr == "atf: ALERT: give either an alert, --config or --template\n"
+    )
 
 
 def test_legacy_jobs_are_stored_as_they_are(installation: Installation) -> None:

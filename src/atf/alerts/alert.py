@@ -12,6 +12,7 @@ from functools import lru_cache
 from string import Formatter
 from typing import Any, Final, NewType
 
+from atf.alerts.action import Action, check_actions, parse_actions
 from atf.alerts.legacy import upgraded
 from atf.alerts.rearm import Limits, Rearm, RearmType
 from atf.alerts.schema_validator import AlertSchemaValidator
@@ -77,6 +78,7 @@ class Alert:
     is_live: bool
     notify: Notify
     rule_hash: RuleHash
+    actions: tuple[Action, ...] = ()
     events: tuple[int, ...] = field(init=False, compare=False)
     bars_behind: int = field(init=False, compare=False)
     bar_nanoseconds: int = field(init=False, compare=False)
@@ -178,6 +180,7 @@ def _compiled(document: Mapping[str, Any]) -> Alert:
         is_live=options.get("evaluate_on", "bar_close") == "live",
         notify=_notify(document.get("notify", {})),
         rule_hash=rule_hash(document),
+        actions=parse_actions(document.get("actions", ())),
     )
 
 
@@ -191,6 +194,8 @@ def _check_what_schemas_cannot(document: Mapping[str, Any], problems: Problems) 
         if isinstance(found, Mapping):
             with problems, suppress(KeyError, TypeError, ValueError, OverflowError):
                 check(found)  # what is of a wrong type was told already
+    with problems:
+        check_actions(document.get("actions"))
 
 
 @lru_cache(maxsize=65_536)
@@ -208,8 +213,8 @@ def rule_hash(config: Mapping[str, Any]) -> RuleHash:
     """Return SHA-256 over the canonical JSON of what decides when the alert fires.
 
     Ticker, timeframe, rule and rearm count, and the calendar if there is one. The default rearm is filled in,
-    keys are sorted and numbers are doubles, so that 70 and 70.0 are the same rule. Notification and options do
-    not count.
+    keys are sorted and numbers are doubles, so that 70 and 70.0 are the same rule. Notification, actions and
+    options do not count.
     """
     deciding = {name: config[name] for name in ("ticker", "timeframe", "rule")}
     deciding["rearm"] = config.get("rearm", DEFAULT_REARM)

@@ -15,6 +15,7 @@ from atf.jobs.schedules_service import SchedulesService
 from atf.market.bars import Timeframe
 from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
+from atf.notifications.message import DeliveryStatus
 from atf.schedules.cron_parser import CronParser
 from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleUpdate
 
@@ -75,6 +76,21 @@ class TriggerRecord:
     acknowledged_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ActionRecord:
+    """What became of one action of a trigger; ``number`` counts the alert's actions from 1."""
+
+    bar_time: datetime
+    trigger_number: int
+    number: int
+    words: str
+    channel: str
+    status: DeliveryStatus
+    attempts: int
+    error: str | None
+    sent_at: datetime | None
+
+
 class AlertsRepository(Protocol):
     """Alerts in the database."""
 
@@ -94,6 +110,10 @@ class AlertsRepository(Protocol):
 
     async def list_triggers(self, schedule_id: int, limit: int) -> Sequence[TriggerRecord]:
         """Return an alert's triggers, newest first."""
+        ...
+
+    async def list_actions(self, schedule_id: int, limit: int) -> Sequence[ActionRecord]:
+        """Return what became of the actions of an alert's newest triggers."""
         ...
 
     async def mute(self, schedule_id: int, until: datetime | None) -> None:
@@ -138,6 +158,7 @@ class AlertsService:
             task_params=_document(new.config),
         )
         schedule = self._jobs.prepare(wanted)
+        await self._jobs.require_allowed(user_id, schedule)
         await self._jobs.require_room(user_id)
         now = await self._clock.now()
         upcoming = CronParser.calculate_next_run(schedule.cron, schedule.timezone, after=now)
@@ -161,6 +182,11 @@ class AlertsService:
         """Return an alert's newest triggers. Errors: NotFound."""
         await self.get(user_id, alert_id)
         return await self._repository.list_triggers(alert_id, limit)
+
+    async def actions(self, user_id: int, alert_id: int, limit: int = 20) -> Sequence[ActionRecord]:
+        """Return what became of the actions of an alert's newest triggers. Errors: NotFound."""
+        await self.get(user_id, alert_id)
+        return await self._repository.list_actions(alert_id, limit)
 
     async def pause(self, user_id: int, alert_id: int) -> AlertRecord:
         """Stop evaluating an alert; harmless when it is paused already."""

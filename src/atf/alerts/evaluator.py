@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -52,6 +52,10 @@ class AlertCommit(Protocol):
 
     async def triggers(self, outcomes: Outcomes) -> None:
         """Record each trigger."""
+        ...
+
+    async def roles(self, user_ids: Collection[int]) -> Mapping[int, str]:
+        """Return the roles of those of the users that are active."""
         ...
 
     async def outbox(self, messages: Sequence[OutgoingMessage]) -> None:
@@ -189,7 +193,7 @@ class AlertEvaluator:
                 raise _NotOurs
             await commit.states(outcomes)
             await commit.triggers(outcomes)
-            await commit.outbox(outcomes.messages())
+            await commit.outbox([*outcomes.messages(), *await _actions(commit, outcomes)])
             if len(await commit.runs(worker_id, completions)) < len(completions):
                 raise _NotOurs
         return outcomes
@@ -203,7 +207,7 @@ class AlertEvaluator:
             valid = ours if len(rows) == len(ours) else ours.take(rows)
             await commit.states(valid)
             await commit.triggers(valid)
-            await commit.outbox(valid.messages())
+            await commit.outbox([*valid.messages(), *await _actions(commit, valid)])
             await commit.runs(worker_id, valid.completions())
         if len(valid) < len(ours):  # somebody else moved these alerts on; look again with what they left
             kept = set(rows)
@@ -219,6 +223,12 @@ class AlertEvaluator:
         if work.skipped:
             async with self._store.commit() as commit:
                 await commit.runs(worker_id, work.skipped)
+
+
+async def _actions(commit: AlertCommit, outcomes: Outcomes) -> list[OutgoingMessage]:
+    """Return what the triggers make happen; roles are asked for once a batch, and only if there is an action."""
+    users = outcomes.acting_users()
+    return outcomes.actions(await commit.roles(users)) if users else []
 
 
 def _wanted(loaded: LoadedAlerts, now: datetime) -> dict[Series, int]:

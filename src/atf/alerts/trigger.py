@@ -14,7 +14,10 @@ from atf.rules.operands import Constant
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A decision to tell somebody: the bar, what was read on it, and how manieth it is."""
+    """A decision to tell somebody: the bar, what was read on it, and how manieth it is.
+
+    After ``late_at`` it is late; ``is_late`` tells whether it was when it was decided.
+    """
 
     bar_time: datetime
     number: int
@@ -23,6 +26,7 @@ class Trigger:
     value: float
     threshold: float
     is_late: bool
+    late_at: datetime
 
 
 def trigger_of(
@@ -34,6 +38,7 @@ def trigger_of(
         for operand, value in zip(alert.operands, values, strict=True)
         if not isinstance(operand, Constant)
     }
+    late_at = watched.closes_at(index) + 2 * alert.series.timeframe.length
     return Trigger(
         bar_time=watched.bars.time_at(index),
         number=number,
@@ -41,5 +46,6 @@ def trigger_of(
         readings=readings,
         value=values[0],
         threshold=values[1],
-        is_late=now - watched.closes_at(index) > 2 * alert.series.timeframe.length,
+        is_late=now > late_at,
+        late_at=late_at,
     )

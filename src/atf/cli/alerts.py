@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from atf.alerts.alerts_service import AlertRecord, NewAlert, TriggerRecord
+from atf.alerts.action import parse_actions
+from atf.alerts.alerts_service import ActionRecord, AlertRecord, NewAlert, TriggerRecord
 from atf.alerts.legacy import upgraded
 from atf.alerts.template_parameters import Parameter
 from atf.alerts.templates import TEMPLATES, Template
 from atf.bootstrap.client import Client
 from atf.cli import alert_preview, alert_replay
-from atf.cli.alert_input import config_given, config_of_template
+from atf.cli.alert_input import config_given, config_in, config_of_template
 from atf.cli.client import with_client
 from atf.cli.listing import instant_option
 from atf.cli.output import JsonOption, UserOption, print_fields, print_json, print_table
@@ -35,6 +36,9 @@ def add(
             metavar="ALERT",
         ),
     ] = None,
+    file: Annotated[
+        str | None, typer.Option("--config", help="In place of ALERT: a file, - for standard input.")
+    ] = None,
     template: Annotated[
         str | None, typer.Option("--template", help="In place of ALERT: see `atf alerts templates`.")
     ] = None,
@@ -53,11 +57,14 @@ def add(
 
     Example: atf alerts add "AAPL 1h: rsi(14) > 70 and close crosses above ema(50), cooldown 5m"
     """
-    if (config is None) == (template is None):
-        raise InvalidInput("give either an alert or --template", field="ALERT")
-    given = config_given(config) if config is not None else None
+    if sum(one is not None for one in (config, file, template)) != 1:
+        raise InvalidInput("give either an alert, --config or --template", field="ALERT")
     if template is not None:
         given = config_of_template(template, ticker, timeframe, params or ())
+    elif file is not None:
+        given = config_in(file)
+    else:
+        given = config_given(config or "")
     new = NewAlert(given, name=name, cron=cron, timezone=tz)
 
     async def work(client: Client) -> AlertRecord:
@@ -103,18 +110,19 @@ def list_alerts(user: UserOption = "owner", as_json: JsonOption = False) -> None
 
 @app.command()
 def show(alert_id: AlertId, user: UserOption = "owner", as_json: JsonOption = False) -> None:
-    """Show an alert: configuration, state, newest triggers.
+    """Show an alert: configuration, state, newest triggers, and what became of their actions.
 
     Example: atf alerts show 1
     """
 
-    async def work(client: Client) -> tuple[AlertRecord, list[TriggerRecord]]:
-        [alert] = await client.freshness.shown([await client.alerts.get(client.user_id, alert_id)])
-        return alert, list(await client.alerts.triggers(client.user_id, alert_id))
+    async def work(client: Client) -> tuple[AlertRecord, list[TriggerRecord], list[ActionRecord]]:
+        alerts, number = client.alerts, client.user_id
+        [alert] = await client.freshness.shown([await alerts.get(number, alert_id)])
+        return alert, list(await alerts.triggers(number, alert_id)), list(await alerts.actions(number, alert_id))
 
-    alert, triggers = with_client(user, work)
+    alert, triggers, actions = with_client(user, work)
     if as_json:
-        print_json({"alert": alert, "triggers": triggers})
+        print_json({"alert": alert, "triggers": triggers, "actions": actions})
         return
     state = alert.state_json or {}
     print_fields(
@@ -128,12 +136,16 @@ def show(alert_id: AlertId, user: UserOption = "owner", as_json: JsonOption = Fa
             **{field: state.get(field) for field in _STATE_FIELDS},
             "triggers": state.get("trigger_count", 0),
             "in words": _in_words(alert),
+            "actions": _action_words(alert),
             "configuration": dict(alert.task_params),
         }
     )
     if triggers:
         rows = [(one.trigger_number, one.bar_time, dict(one.readings), one.is_late) for one in triggers]
         print_table("Newest triggers", ("number", "bar", "readings", "late"), rows)
+    if actions:
+        done = [(one.trigger_number, one.bar_time, one.words, one.status, one.error) for one in actions]
+        print_table("Their actions", ("trigger", "bar", "action", "status", "error"), done)
 
 
 @app.command()
@@ -169,8 +181,15 @@ def edit(
     Example: atf alerts edit 1 "AAPL 1d: close > 180, rearm crossing"
     """
     given = config_given(config)
-    alert = with_client(user, lambda client: client.alerts.edit(client.user_id, alert_id, given))
+
+    async def work(client: Client) -> tuple[AlertRecord, AlertRecord]:
+        before = await client.alerts.get(client.user_id, alert_id)
+        return before, await client.alerts.edit(client.user_id, alert_id, given)
+
+    before, alert = with_client(user, work)
     typer.echo(f"alert {alert.id} is changed: {_in_words(alert)}")
+    if before.task_params.get("actions") and not alert.task_params.get("actions"):
+        typer.echo("its actions are gone: a line has none; give a configuration to keep them")
 
 
 @app.command()
@@ -250,6 +269,15 @@ def _in_words(alert: AlertRecord) -> str:
         return line_of(upgraded(alert.task_params))
     except (InvalidInput, KeyError, TypeError, ValueError):
         return "-"
+
+
+def _action_words(alert: AlertRecord) -> str | None:
+    """Return what the alert makes happen, None for nothing or what was changed by hand in the database."""
+    try:
+        found = parse_actions(alert.task_params.get("actions", ()))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return "; ".join(f"{one.words}{', also when late' if one.runs_late else ''}" for one in found) or None
 
 
 def _row(alert: AlertRecord) -> tuple[object, ...]:

@@ -25,6 +25,7 @@ TRIGGER = Trigger(
     value=151.25,
     threshold=150.0,
     is_late=True,
+    late_at=BAR + timedelta(hours=3),
 )
 
 

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from atf.alerts.alert import rule_hash
-from atf.alerts.alerts_service import DEFAULT_CRON, AlertRecord, AlertsService, NewAlert, TriggerRecord
+from atf.alerts.alerts_service import (
+    DEFAULT_CRON,
+    ActionRecord,
+    AlertRecord,
+    AlertsService,
+    NewAlert,
+    TriggerRecord,
+)
 from atf.alerts.state import AlertState
 from atf.errors import Conflict, InvalidAlertRule, InvalidCron, InvalidInput, NotFound
 from atf.jobs.run import JobType
@@ -134,6 +141,10 @@ class Memory:
 
     async def list_triggers(self, schedule_id: int, limit: int) -> Sequence[TriggerRecord]:
         self.done.append(("triggers", schedule_id, limit))
+        return []
+
+    async def list_actions(self, schedule_id: int, limit: int) -> Sequence[ActionRecord]:
+        self.done.append(("actions", schedule_id, limit))
         return []
 
     async def mute(self, schedule_id: int, until: datetime | None) -> None:

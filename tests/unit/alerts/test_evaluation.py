@@ -233,6 +233,7 @@ def test_trigger_tells_the_bar_and_what_was_read() -> None:
         value=6.0,
         threshold=5.0,
         is_late=False,
+        late_at=BEGIN + HOUR * 4,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 from tests.alert_steps import evaluated
 
+from atf.alerts.action_message import action_messages
 from atf.alerts.alert import PLACEHOLDERS, compile_alert, fresh_state, parse_alert
 from atf.alerts.alert_message import compose
 from atf.errors import InvalidAlertRule
@@ -27,11 +28,13 @@ SOME_WORDS: Final = """
 rsi sma ema macd bbands atr change_pct price close volume rsii and or not > < == between outside crosses
 crosses_above enters exits simple edge hysteresis cooldown persistence crossing inbox telegram 1m 1d 7d absolute
 upper hist {close} { live bar_close 2026-12-31T00:00:00Z urgent rearmed
+bot webhook start signal skip run https://h/x
 """
 SOME_NAMES: Final = """
 ticker timeframe rule rearm notify options operator conditions indicator params period source fast slow stddev
 output offset multiplier value type bars cooldown threshold unit channels message_template severity on expires_at
 max_triggers evaluate_on calendar schema_version symbol condition notification_channels lookback x
+actions bot_id command url payload when_late
 """
 WORDS: Final = (*SOME_WORDS.split(), "", "\0", "\ud800", "ü")
 NAMES: Final = tuple(SOME_NAMES.split())
@@ -58,6 +61,10 @@ SEEDS: Final[tuple[dict[str, Any], ...]] = (
         "rearm": {"type": "hysteresis", "threshold": 0.02, "bars": 2, "cooldown": 60},
         "notify": {"channels": ["inbox"], "message_template": "{ticker} {value}", "severity": "high"},
         "options": {"max_triggers": 3, "expires_at": "2027-03-01T20:00:00Z"},
+        "actions": [
+            {"type": "bot", "bot_id": 7, "command": "signal", "payload": {"size": [1.5, None]}},
+            {"type": "webhook", "url": "https://example.com/hook", "when_late": "run"},
+        ],
     },
     {"symbol": "T", "condition": "volume_spike", "threshold": 2, "timeframe": "1h", "lookback": 3},
 )
@@ -129,6 +136,8 @@ def test_nothing_crashes_and_nothing_is_accepted_that_fails_later() -> None:
         found = evaluated(alert, fresh_state(alert, BEGIN), Bars.from_rows(rows), BEGIN + length * len(values))
         for trigger in found.triggers:
             assert compose(1, 1, "fuzz", alert, trigger).body is not None
+            for message in action_messages(1, 1, "fuzz", alert, trigger, None):
+                assert json.dumps(message.payload, allow_nan=False)
     assert accepted > DOCUMENTS // 20
     assert refused > DOCUMENTS // 2
 
