@@ -294,6 +294,8 @@ class _Judging:
         self, sides: Sequence[Sides], before: Mapping[int, TruthArray], judged: Judged, is_last: BoolArray
     ) -> None:
         """Keep the sides after the bar that was evaluated last: an alert may have ended before the newest."""
+        if not judged.sides:
+            return
         places, newest = np.arange(len(is_last)), is_last.argmax(axis=1)
         has_last = is_last.any(axis=1)
         changed: dict[int, dict[str, str]] = {}
