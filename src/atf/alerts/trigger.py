@@ -14,7 +14,10 @@ from atf.rules.operands import Constant
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A decision to tell somebody: the bar, what was read on it, and how manieth it is."""
+    """A decision to tell somebody: the bar, what was read on it, and how manieth it is.
+
+    ``live_at``: the instant at which the bar was looked at while it was forming; None if it had closed.
+    """
 
     bar_time: datetime
     number: int
@@ -23,6 +26,7 @@ class Trigger:
     value: float
     threshold: float
     is_late: bool
+    live_at: datetime | None = None
 
 
 def trigger_of(
