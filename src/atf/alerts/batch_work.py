@@ -14,7 +14,7 @@ from atf.alerts.evaluation import Evaluated
 from atf.alerts.market_view import MarketView
 from atf.alerts.outcome import LoadedAlert, LoadedAlerts, Outcomes
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure
-from atf.market.bars import Series
+from atf.market.bars import Series, to_nanoseconds
 
 _LOGGER = logging.getLogger(__name__)
 _SHORTEST_WAIT: Final = timedelta(seconds=2)
@@ -75,9 +75,11 @@ class BatchWork:
         self._tell_late(closed.late)
         found = loaded if len(ready) == len(loaded) else loaded.take(ready)
         if view.awaited:
-            for one in found.alerts:
-                if one.alert.watched in view.awaited:
-                    self._wait(one, view.now - view.awaited[one.alert.watched])
+            for one, last_bar in zip(found.alerts, found.states.last_bar.tolist(), strict=True):
+                due = view.awaited.get(one.alert.watched)
+                # The bar of a session may have been judged before the clock has closed it.
+                if due is not None and last_bar < to_nanoseconds(due.opens_at):
+                    self._wait(one, view.now - due.closed_at)
         return found
 
     def _wait(self, loaded: LoadedAlert, waited: timedelta) -> None:

@@ -29,7 +29,7 @@ class MarketView:
 
     ``closings`` are there for what is watched with a calendar, ``refused`` tells of calendars that there are not.
     ``ended`` are bars that only their session has closed. ``forming`` are bars that may be looked at: they stand
-    behind the closed ones without a hole. ``awaited`` tells since when a bar is due that is not published.
+    behind the closed ones without a hole. ``awaited`` are bars that are due and not published.
     """
 
     now: datetime
@@ -38,7 +38,7 @@ class MarketView:
     refused: Mapping[Watched, InvalidInput] = field(default_factory=dict)
     ended: Mapping[Watched, Bars] = field(default_factory=dict)
     forming: Mapping[Watched, Bars] = field(default_factory=dict)
-    awaited: Mapping[Watched, datetime] = field(default_factory=dict)
+    awaited: Mapping[Watched, EndedBar] = field(default_factory=dict)
 
     def bars(self, watched: Watched) -> Bars:
         """Return the closed bars of what is watched. Errors: KeyError if they could not be had."""
@@ -97,7 +97,7 @@ class _Look:
             refused,
             {one: bars for one, bars in ended.items() if self._fits(one, bars, closed)},
             awaited=_awaited_by_clock(closed, by_clock, self._now)
-            | {one: due.closed_at for one, due in dues.items() if self._is_awaited(one, due, closed, ended)},
+            | {one: due for one, due in dues.items() if self._is_awaited(one, due, closed, ended)},
         )
         own = {one: bars for one in special if (bars := self._own_forming(one, found, forming)) is not None}
         return replace(found, forming=own)
@@ -177,7 +177,12 @@ class _Look:
         return found.bar
 
 
-def _awaited_by_clock(closed: FetchedBars, watched: Sequence[Watched], now: datetime) -> dict[Watched, datetime]:
+def _awaited_by_clock(closed: FetchedBars, watched: Sequence[Watched], now: datetime) -> dict[Watched, EndedBar]:
     if not closed.awaited:
         return {}
-    return {one: opening_time(now, one.series.timeframe) for one in watched if one.series in closed.awaited}
+    return {one: _due_by_clock(one.series, now) for one in watched if one.series in closed.awaited}
+
+
+def _due_by_clock(series: Series, now: datetime) -> EndedBar:
+    closed_at = opening_time(now, series.timeframe)
+    return EndedBar(closed_at - series.timeframe.length, closed_at)

@@ -28,7 +28,7 @@ _LAST_YEAR: Final = 9998
 
 @dataclass(frozen=True, slots=True)
 class EndedBar:
-    """A bar that its calendar has ended, whatever the clock says."""
+    """A bar that is over, by a calendar or by the clock."""
 
     opens_at: datetime
     closed_at: datetime

@@ -29,8 +29,8 @@ def bar(opens: datetime, close: float = 1.0) -> Bars:
 class FormingProvider(ScriptedProvider):
     """One whose forming bars a test decides; what it has no entry of it cannot tell."""
 
-    def __init__(self, forming: Mapping[Series, FormingBar | None], **options: ProviderTraits) -> None:
-        super().__init__(**options)
+    def __init__(self, forming: Mapping[Series, FormingBar | None]) -> None:
+        super().__init__()
         self.forming = dict(forming)
         self.looks: list[tuple[Series, datetime]] = []
 
