@@ -216,7 +216,10 @@ async def test_a_live_alert_that_cannot_be_judged_fails_alone(monkeypatch: pytes
 
 
 class Exchange:
-    """XNYS in November 2026: clocks change on the 1st, the 26th is a holiday and the 27th half a day."""
+    """XNYS in November 2026: clocks change on the 1st, the 26th is a holiday and the 27th half a day.
+
+    So is 8 December here, a Tuesday: fewer than 24 hours after the end of Monday.
+    """
 
     name = "XNYS"
     zone = ZoneInfo("America/New_York")
@@ -226,7 +229,7 @@ class Exchange:
         return tuple(self._session(day) for day in days if day.weekday() < 5 and day != date(2026, 11, 26))
 
     def _session(self, day: date) -> Session:
-        ends = 13 if day == date(2026, 11, 27) else 16
+        ends = 13 if day in (date(2026, 11, 27), date(2026, 12, 8)) else 16
         opens, closes = (datetime(day.year, day.month, day.day, hour, tzinfo=self.zone) for hour in (9, ends))
         return Session(day, opens.astimezone(UTC), closes.astimezone(UTC))
 
@@ -339,6 +342,13 @@ async def test_after_its_session_a_live_alert_sees_no_forming_bar() -> None:
     assert state.last_bar == nov(24)
 
 
+async def test_a_session_that_is_over_is_not_forming_though_its_bar_has_not_settled() -> None:
+    world = SessionWorld(session_alert(rearm={"type": "simple"}, **LIVE), is_remote=True)
+    assert await world.at(nov(24, 21), days("23"), days("24")) == []
+    await world.at(nov(24, 21, 1), days("23"), days("24"))
+    assert [message.payload["live"] for message in world.store.done.messages] == [False]
+
+
 async def test_a_local_source_has_the_bar_of_a_session_when_it_is_over() -> None:
     world = SessionWorld(session_alert())
     assert await world.at(nov(24, 20, 59), days("23", "24")) == []
@@ -354,11 +364,12 @@ async def test_an_alert_whose_calendar_is_gone_fails_alone_and_says_why() -> Non
 
 
 @pytest.mark.parametrize("timeframe", ["1d", "1w"])
-@pytest.mark.parametrize("rearm", [{"type": "simple", "cooldown": 86_400}, {"type": "edge"}], ids=str)
+@pytest.mark.parametrize("kind", ["simple", "edge"])
 async def test_live_catching_up_and_a_preview_decide_alike_over_holidays_and_half_days(
-    timeframe: str, rearm: dict[str, Any]
+    timeframe: str, kind: str
 ) -> None:
     own = Timeframe(timeframe)
+    rearm = {"type": kind, "cooldown": own.length.total_seconds()}
     first = datetime(2026, 10, 19, tzinfo=UTC)
     opens = [session.day for session in Exchange().sessions_between(date(2026, 10, 19), date(2026, 12, 11))]
     times = sorted({day - timedelta(days=day.weekday()) if own is Timeframe.W1 else day for day in opens})
