@@ -47,7 +47,7 @@ class FetchedForming:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """An answer; ``at`` is in seconds of the process's clock. That of a local provider is of one instant only."""
+    """An answer; ``at`` is in seconds of the process's clock."""
 
     found: Seen
     asked_at: datetime
@@ -81,29 +81,32 @@ class FormingBars:
         Errors: a provider's programming error.
         """
         open_series, late = set(wanted), set[Series]()
+        begun_at = self._monotonic()
         while open_series:
-            missing = [one for one in open_series if self._sight(one, wanted[one], now) is None]
+            missing = [one for one in open_series if self._sight(one, wanted[one], now, begun_at) is None]
             joined = {series for series in missing if series in self._under_way}
             tasks = {series: self._ask(series, chains[series], now) for series in missing}
             late |= await late_at(tasks, deadline)
             open_series = joined - late
         seen: dict[Series, Seen] = {}
         for series, since in wanted.items():
-            sight = self._sight(series, since, now)
+            sight = self._sight(series, since, now, begun_at)
             seen[series] = Absent("not ready in time", may_come=True) if sight is None else sight.found
         return seen
 
-    def _sight(self, series: Series, since: datetime | None, now: datetime) -> _Sight | None:
-        """Return what was seen if it may be used at an instant."""
+    def _sight(self, series: Series, since: datetime | None, now: datetime, begun_at: float) -> _Sight | None:
+        """Return what was seen if it may be used at an instant; a local provider is asked every time."""
         sight = self._known.get(series)
         if sight is None or (since is not None and sight.asked_at < since):
             return None
+        if sight.is_local:
+            return sight if sight.asked_at == now and sight.at >= begun_at else None
         if sight.asked_at == now:
             return sight
         age, timeframe = self._monotonic() - sight.at, series.timeframe
         most = min(self._ttl / _PARTS_OF_THE_TTL, timeframe.length.total_seconds() / _PARTS_OF_A_TIMEFRAME)
         is_of_this_bar = opening_time(sight.asked_at, timeframe) == opening_time(now, timeframe)
-        return sight if is_of_this_bar and not sight.is_local and age < most else None
+        return sight if is_of_this_bar and age < most else None
 
     def _ask(self, series: Series, lanes: Sequence[ProviderLane], now: datetime) -> asyncio.Task[None]:
         """Return the one question about the series that is under way, or begin it."""
