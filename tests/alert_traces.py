@@ -10,6 +10,7 @@ from typing import Any
 from atf.alerts.alert import Alert, fresh_state, parse_alert
 from atf.alerts.trace import Trace, trace, watched_bars
 from atf.market.bars import Bars
+from atf.market.closing import Closing
 
 BEGIN = datetime(2027, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -30,4 +31,4 @@ def bars_of(closes: Sequence[float | None], begin: datetime = BEGIN, step: timed
 def traced(alert: Alert, bars: Bars, history: int = 0) -> Trace:
     """The trace of an alert that was made when so many bars had closed."""
     state = fresh_state(alert, BEGIN + HOUR * history)
-    return trace(alert, state, watched_bars(alert.watched, bars), BEGIN + HOUR * len(bars))
+    return trace(alert, state, watched_bars(bars, Closing(alert.series.timeframe)), BEGIN + HOUR * len(bars))

@@ -112,7 +112,13 @@ def test_a_bar_of_the_past_is_explained_as_text_and_as_json(installation: Instal
     found = json.loads(told(installation, "explain", str(evaluated), "--at", "2024-01-02", "--json"))
     assert (found["triggered"], found["preview"], found["bar_time"]) == (True, False, "2024-01-02T00:00:00Z")
     assert found["recorded_triggers"] == [
-        {"number": 1, "readings": {"close": 151}, "is_late": True, "decided_at": "2024-01-07T00:00:01Z"}
+        {
+            "number": 1,
+            "readings": {"close": 151},
+            "is_late": True,
+            "live_at": None,
+            "decided_at": "2024-01-07T00:00:01Z",
+        }
     ]
     before = json.loads(told(installation, "explain", str(evaluated), "--at", "2024-01-01", "--json"))
     assert before["preview"] is True
@@ -186,6 +192,7 @@ def test_a_preview_as_json_has_everything(installation: Installation, alert_id: 
         "ticker": "T",
         "timeframe": "1d",
         "rule": "close > 150",
+        "closes_only": False,
         "bars": 3,
         "unknown_bars": 0,
         "is_cut": False,

@@ -24,7 +24,7 @@ def compose(schedule_id: int, user_id: int, name: str, alert: Alert, trigger: Tr
     return OutgoingMessage(
         user_id=user_id,
         notification_type="alert",
-        title=f"Alert {name}",
+        title=f"Alert {name}" if trigger.live_at is None else f"Alert {name}, on a bar that is still forming",
         body=body,
         priority=Priority(alert.notify.severity),
         dedup_key=trigger_key(schedule_id, alert.rule_hash, trigger.bar_time),
@@ -43,6 +43,7 @@ def trigger_payload(schedule_id: int, alert: Alert, trigger: Trigger) -> dict[st
         "readings": storable(trigger.readings),
         "trigger_number": trigger.number,
         "late": trigger.is_late,
+        "live": trigger.live_at is not None,
     }
 
 

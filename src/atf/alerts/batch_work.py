@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
 
 from atf.alerts.evaluation import Evaluated
+from atf.alerts.market_view import MarketView
 from atf.alerts.outcome import LoadedAlert, LoadedAlerts, Outcomes
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure
-from atf.market.bars import Series
-from atf.market.fetched_bars import FetchedBars
-from atf.market.resampling import opening_time
+from atf.market.bars import Series, to_nanoseconds
 
 _LOGGER = logging.getLogger(__name__)
 _SHORTEST_WAIT: Final = timedelta(seconds=2)
@@ -60,30 +59,35 @@ class BatchWork:
         _LOGGER.error("Job alert_%d failed: %s", schedule_id, error, extra={"job_id": schedule_id})
         self.failures += [Failure(run, error, is_permanent=True) for run in self._runs[schedule_id]]
 
-    def sorted_out(self, loaded: LoadedAlerts, fetched: FetchedBars, now: datetime) -> LoadedAlerts:
+    def sorted_out(self, loaded: LoadedAlerts, view: MarketView) -> LoadedAlerts:
         """Return the alerts whose bars are there; those of late bars wait, those of unknown series fail."""
-        ready = []
+        ready, closed = [], view.closed
         for row, one in enumerate(loaded.alerts):
             series = one.alert.series
-            if series in fetched.ready:
+            if view.refused and one.alert.watched in view.refused:
+                self.fail(one.stored.schedule_id, view.refused[one.alert.watched])
+            elif series in closed.ready:
                 ready.append(row)
-                if series in fetched.awaited:
-                    self._wait(one, now)
-            elif series in fetched.unknown:
-                self.fail(one.stored.schedule_id, LookupError(fetched.unknown[series]))
+            elif series in closed.unknown:
+                self.fail(one.stored.schedule_id, LookupError(closed.unknown[series]))
             else:
                 self.late += self._runs[one.stored.schedule_id]
-        self._tell_late(fetched.late)
-        return loaded if len(ready) == len(loaded) else loaded.take(ready)
+        self._tell_late(closed.late)
+        found = loaded if len(ready) == len(loaded) else loaded.take(ready)
+        if view.awaited:
+            for one, last_bar in zip(found.alerts, found.states.last_bar.tolist(), strict=True):
+                due = view.awaited.get(one.alert.watched)
+                # The bar of a session may have been judged before the clock has closed it.
+                if due is not None and last_bar < to_nanoseconds(due.opens_at):
+                    self._wait(one, view.now - due.closed_at)
+        return found
 
-    def _wait(self, loaded: LoadedAlert, now: datetime) -> None:
+    def _wait(self, loaded: LoadedAlert, waited: timedelta) -> None:
         """Look again after as long as the bar is late already, but not beyond half of its timeframe.
 
         It is not known whether the bar will come at all: nothing may have been traded.
         """
-        timeframe = loaded.alert.series.timeframe
-        waited = now - opening_time(now, timeframe)
-        left = timeframe.length / 2 - waited
+        left = loaded.alert.series.timeframe.length / 2 - waited
         if left > timedelta(0):
             self.waiting[loaded.stored.schedule_id] = min(max(waited, _SHORTEST_WAIT), left)
 

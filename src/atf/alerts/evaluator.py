@@ -16,11 +16,13 @@ from typing import Final, Protocol
 from atf.alerts.alert_log import log_committed
 from atf.alerts.batch_work import BatchWork, Judged
 from atf.alerts.evaluation import bars_needed, evaluate
+from atf.alerts.live_evaluation import look_at_forming, with_forming
 from atf.alerts.loading import AlertLoader, CompiledRules, StoredAlerts
+from atf.alerts.market_view import MarketView, look_at
 from atf.alerts.outcome import LoadedAlerts, Outcomes
 from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import roster_of
-from atf.alerts.watched import Watched, close_times
+from atf.alerts.watched import Watched
 from atf.errors import TransactionConflict, UnstorableData
 from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, WorkerId
@@ -137,18 +139,22 @@ class AlertEvaluator:
         now = await self._clock.now()
         loaded = await self._loader.load(work, now)
         wanted = _wanted(loaded, now)
-        fetched = await self._data.closed_bars_of(wanted, until=now, within=self._patience)
-        for sentence in fetched.stale.values():
+        view = await look_at(self._data, wanted, loaded.watched, now, self._patience)
+        for sentence in view.closed.stale.values():
             _LOGGER.warning("%s", sentence)
-        ready = work.sorted_out(loaded, fetched, now)
-        watched = {one: self._watched(one, fetched.ready) for one in ready.watched()}
+        ready = work.sorted_out(loaded, view)
+        watched = {one: self._watched(one, view) for one in ready.watched}
+        forming = {one: self._with_forming(watched[one], view.forming[one], now) for one in view.forming}
         # In a thread: the loop must go on renewing the lease.
-        judged = await asyncio.to_thread(_judged, ready, watched, now)
+        judged = await asyncio.to_thread(_judged, ready, watched, forming, now)
         return work.judged(judged)
 
-    def _watched(self, watched: Watched, ready: Mapping[Series, Bars]) -> WatchedBars:
-        bars = ready[watched.series]
-        return WatchedBars(bars, close_times(bars, watched.series.timeframe), self._indicators.session(bars))
+    def _watched(self, watched: Watched, view: MarketView) -> WatchedBars:
+        bars = view.bars(watched)
+        return WatchedBars(bars, view.closing(watched).times(bars.open_time), self._indicators.session(bars))
+
+    def _with_forming(self, closed: WatchedBars, forming: Bars, now: datetime) -> WatchedBars:
+        return with_forming(closed, forming, now, self._indicators)
 
     async def _commit(self, worker_id: WorkerId, outcomes: Outcomes) -> list[Outcomes]:
         """Commit all, or halve until the one that the database refuses stands alone and fails alone."""
@@ -241,16 +247,24 @@ def _wanted(loaded: LoadedAlerts, now: datetime) -> dict[Series, int]:
     return wanted
 
 
-def _judged(loaded: LoadedAlerts, watched: Mapping[Watched, WatchedBars], now: datetime) -> list[Judged]:
+def _judged(
+    loaded: LoadedAlerts,
+    watched: Mapping[Watched, WatchedBars],
+    forming: Mapping[Watched, WatchedBars],
+    now: datetime,
+) -> list[Judged]:
     """Judge all together, or halve until the one that cannot be judged stands alone and fails alone."""
     try:
-        found = evaluate(roster_of(loaded.compiled), loaded.states.copy(), loaded.sides, watched, now)
+        roster = roster_of(loaded.compiled)
+        found = evaluate(roster, loaded.states.copy(), loaded.sides, watched, now)
+        if forming:
+            look_at_forming(roster, loaded.sides, forming, now, found)
     except Exception as exc:  # noqa: BLE001 - one alert's mistake costs only itself
         if len(loaded) == 1:
             return [Judged(loaded, exc)]
         middle = len(loaded) // 2
         return [
-            *_judged(loaded.take(range(middle)), watched, now),
-            *_judged(loaded.take(range(middle, len(loaded))), watched, now),
+            *_judged(loaded.take(range(middle)), watched, forming, now),
+            *_judged(loaded.take(range(middle, len(loaded))), watched, forming, now),
         ]
     return [Judged(loaded, found)]

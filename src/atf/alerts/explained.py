@@ -81,9 +81,12 @@ class Explained:
 
     def _contradictions(self) -> Iterator[str]:
         why = "the bars may have been revised since, or the alert was paused or edited in between"
+        if self.alert.is_live:
+            why = f"bars that are still forming were looked at, too, and are not on record; or {why}"
         if not self.is_preview and self._is_evaluated:
-            has_record = any(map(self._is_of_this_rule, self.recorded))
-            if has_record and not self.bar.is_triggered:
+            own = [one for one in self.recorded if self._is_of_this_rule(one)]
+            has_record, is_live = bool(own), any(one.live_at is not None for one in own)
+            if has_record and not is_live and not self.bar.is_triggered:
                 yield f"The bars as they are now would not trigger: {why}."
             if self.bar.is_triggered and not has_record:
                 yield f"No trigger is on record for this bar: {why}."
@@ -126,6 +129,8 @@ class Explained:
 def _record_words(one: TriggerRecord, *, is_of_this_rule: bool) -> str:
     read = ", ".join(f"{name} = {number_words(value)}" for name, value in one.readings.items())
     late = ", late" if one.is_late else ""
+    if one.live_at is not None:
+        late = f", on the bar as it was at {one.live_at:%H:%M:%S}Z, before it closed"
     rule = "" if is_of_this_rule else " of an earlier rule"
     return f"On record: trigger {one.trigger_number}{rule}, decided {shown_time(one.decided_at)}{late}; {read}."
 
@@ -135,6 +140,7 @@ def _record_json(one: TriggerRecord) -> dict[str, Any]:
         "number": one.trigger_number,
         "readings": dict(one.readings),
         "is_late": one.is_late,
+        "live_at": one.live_at,
         "decided_at": one.decided_at,
     }
 

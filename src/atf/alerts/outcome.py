@@ -96,6 +96,7 @@ class LoadedAlerts:
         """The rules."""
         return [one.alert for one in self.alerts]
 
+    @cached_property
     def watched(self) -> list[Watched]:
         """Return what the alerts watch, each once."""
         return list(dict.fromkeys(alert.watched for alert in self.compiled))

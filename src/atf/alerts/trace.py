@@ -18,9 +18,9 @@ from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import roster_of
 from atf.alerts.state import SIDE_OF_CODE, AlertState, IntArray, StateColumns
 from atf.alerts.trigger import Trigger
-from atf.alerts.watched import Watched, close_times
 from atf.indicators.indicator_service import IndicatorService
 from atf.market.bars import Bars, FloatArray, to_instant, to_nanoseconds
+from atf.market.closing import Closing
 from atf.rules.truth import BoolArray, Judged, TruthArray
 
 _STATE_COLUMNS: Final = tuple(column.name for column in fields(StateColumns))
@@ -162,9 +162,9 @@ def trace(alert: Alert, state: AlertState, watched: WatchedBars, now: datetime) 
     return Trace(alert, prices, close_time, record, bars, tuple(found.triggers.get(0, ())))
 
 
-def watched_bars(watched: Watched, bars: Bars) -> WatchedBars:
+def watched_bars(bars: Bars, closing: Closing) -> WatchedBars:
     """Return bars with when each closed and their indicators, as evaluation reads them."""
-    return WatchedBars(bars, close_times(bars, watched.series.timeframe), IndicatorService().session(bars))
+    return WatchedBars(bars, closing.times(bars.open_time), IndicatorService().session(bars))
 
 
 class _Recorder:

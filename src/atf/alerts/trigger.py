@@ -17,6 +17,7 @@ class Trigger:
     """A decision to tell somebody: the bar, what was read on it, and how manieth it is.
 
     After ``late_at`` it is late; ``is_late`` tells whether it was when it was decided.
+    ``live_at``: the instant at which the bar was looked at while it was forming; None if it had closed.
     """
 
     bar_time: datetime
@@ -27,6 +28,7 @@ class Trigger:
     threshold: float
     is_late: bool
     late_at: datetime
+    live_at: datetime | None = None
 
 
 def trigger_of(

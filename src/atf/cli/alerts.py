@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -23,6 +24,11 @@ from atf.rules.line_text import line_of
 app = typer.Typer()
 
 _STATE_FIELDS = ("status", "data_status", "gate", "count", "last_bar", "muted_until")
+
+REPAINTING: Final = (
+    "It is live: it looks at bars that are still forming, whose values change until they close (repainting). "
+    "What it tells of may be gone when the bar closes."
+)
 
 AlertId = Annotated[int, typer.Argument(help="The alert's number, as `atf alerts list` shows it.", metavar="ID")]
 
@@ -48,7 +54,9 @@ def add(
         list[str] | None, typer.Option("--param", help="A template's parameter, such as fast=20; repeat it.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Default: ticker and timeframe.")] = None,
-    cron: Annotated[str | None, typer.Option("--cron", help="When to look. Default: as bars close.")] = None,
+    cron: Annotated[
+        str | None, typer.Option("--cron", help="When to look. Default: as bars close; more often if it is live.")
+    ] = None,
     tz: Annotated[str, typer.Option("--tz", help="The cron's time zone.")] = "UTC",
     user: UserOption = "owner",
     as_json: JsonOption = False,
@@ -73,8 +81,9 @@ def add(
     alert = with_client(user, work)
     if as_json:
         print_json(alert)
-    else:
-        typer.echo(f"alert {alert.id} added: {alert.name}, looks at {alert.cron} {alert.timezone}")
+        return
+    typer.echo(f"alert {alert.id} added: {alert.name}, looks at {alert.cron} {alert.timezone}")
+    _warn_of_repainting(alert)
 
 
 @app.command("templates")
@@ -140,9 +149,10 @@ def show(alert_id: AlertId, user: UserOption = "owner", as_json: JsonOption = Fa
             "configuration": dict(alert.task_params),
         }
     )
+    _warn_of_repainting(alert)
     if triggers:
-        rows = [(one.trigger_number, one.bar_time, dict(one.readings), one.is_late) for one in triggers]
-        print_table("Newest triggers", ("number", "bar", "readings", "late"), rows)
+        rows = [(one.trigger_number, one.bar_time, dict(one.readings), _how(one)) for one in triggers]
+        print_table("Newest triggers", ("number", "bar", "readings", "decided"), rows)
     if actions:
         done = [(one.trigger_number, one.bar_time, one.words, one.status, one.error) for one in actions]
         print_table("Their actions", ("trigger", "bar", "action", "status", "error"), done)
@@ -190,6 +200,7 @@ def edit(
     typer.echo(f"alert {alert.id} is changed: {_in_words(alert)}")
     if before.task_params.get("actions") and not alert.task_params.get("actions"):
         typer.echo("its actions are gone: a line has none; give a configuration to keep them")
+    _warn_of_repainting(alert)
 
 
 @app.command()
@@ -278,6 +289,19 @@ def _action_words(alert: AlertRecord) -> str | None:
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
     return "; ".join(f"{one.words}{', also when late' if one.runs_late else ''}" for one in found) or None
+
+
+def _warn_of_repainting(alert: AlertRecord) -> None:
+    """Say of a live alert what its triggers are worth."""
+    options = alert.task_params.get("options")
+    if isinstance(options, Mapping) and options.get("evaluate_on") == "live":
+        typer.echo(REPAINTING)
+
+
+def _how(trigger: TriggerRecord) -> str:
+    if trigger.live_at is not None:
+        return f"{trigger.live_at:%Y-%m-%d %H:%M:%S}Z, before the close"
+    return "late" if trigger.is_late else "at the close"
 
 
 def _row(alert: AlertRecord) -> tuple[object, ...]:

@@ -17,6 +17,7 @@ from typing import Final
 from atf.market.bar_memory import BarMemory, Held
 from atf.market.bar_store import BarStore
 from atf.market.bars import Series, Timeframe
+from atf.market.deadline import late_at
 from atf.market.due_bars import DueBars
 from atf.market.fetched_bars import Absent, Answer, Outcome
 from atf.market.provider_lane import ProviderLane
@@ -140,7 +141,7 @@ class RemoteBars:
             missing = [one for one in open_series if self._must_ask(one, needed[one], dues[one], until)]
             joined = {series for series in missing if series in self._under_way}
             tasks = {series: self._refresh(series, chains[series], until, needed[series]) for series in missing}
-            late |= await _wait(tasks, deadline)
+            late |= await late_at(tasks, deadline)
             open_series = joined - late
         return late
 
@@ -236,15 +237,3 @@ def _closed_by(series: Series, held: Held) -> datetime | None:
     """Return when the newest held bar closed: a question about the past takes nothing newer out of memory."""
     newest = held.newest_open()
     return None if newest is None else newest + series.timeframe.length
-
-
-async def _wait(tasks: Mapping[Series, asyncio.Task[None]], deadline: float) -> set[Series]:
-    """Wait for shared fetches until the deadline and return those that are not done; they go on by themselves."""
-    if not tasks:
-        return set()
-    patience = max(0.0, deadline - asyncio.get_running_loop().time())
-    done, _ = await asyncio.wait(set(tasks.values()), timeout=patience)
-    for task in done:
-        if not task.cancelled():
-            task.result()
-    return {series for series, task in tasks.items() if task not in done or task.cancelled()}

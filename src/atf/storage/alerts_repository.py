@@ -125,13 +125,13 @@ _STORE_SIDES: Final = text(
 _STORE_TRIGGERS: Final = text(
     """
     INSERT INTO alert_triggers (schedule_id, user_id, rule_hash, bar_time, trigger_number, dedup_key, readings,
-                                is_late, run_id, is_muted)
-    SELECT id, user_id, hash, bar_time, number, key, CAST(readings AS jsonb), is_late, run_id, is_muted
+                                is_late, run_id, is_muted, live_at)
+    SELECT id, user_id, hash, bar_time, number, key, CAST(readings AS jsonb), is_late, run_id, is_muted, live_at
     FROM unnest(CAST(:ids AS int[]), CAST(:user_ids AS int[]), CAST(:hashes AS text[]),
                 CAST(:bar_times AS timestamptz[]), CAST(:numbers AS int[]), CAST(:keys AS text[]),
                 CAST(:readings AS text[]), CAST(:lates AS boolean[]), CAST(:run_ids AS uuid[]),
-                CAST(:muted AS boolean[]))
-         AS k(id, user_id, hash, bar_time, number, key, readings, is_late, run_id, is_muted)
+                CAST(:muted AS boolean[]), CAST(:lives AS timestamptz[]))
+         AS k(id, user_id, hash, bar_time, number, key, readings, is_late, run_id, is_muted, live_at)
     ON CONFLICT DO NOTHING
     """
 )
@@ -144,7 +144,7 @@ _LIST: Final = text(f"{_SHOW} ORDER BY s.id")
 _GET: Final = text(f"{_SHOW} AND s.id = :id")
 _TRIGGERS: Final = text(
     """
-    SELECT bar_time, trigger_number, dedup_key, readings, is_late, decided_at, is_muted, acknowledged_at
+    SELECT bar_time, trigger_number, dedup_key, readings, is_late, decided_at, is_muted, acknowledged_at, live_at
     FROM alert_triggers
     WHERE schedule_id = :id ORDER BY bar_time DESC LIMIT :limit
     """
@@ -163,13 +163,14 @@ _ACTIONS: Final = text(
 )
 
 _MUTE: Final = text("UPDATE alert_states SET muted_until = :until, updated_at = now() WHERE schedule_id = :id")
-# The version moves on, so that an evaluation that is under way does not bring the old state back.
+# The version moves on, so that an evaluation that is under way does not bring the old state back. A bar that has
+# triggered while it forms stays noted, as it does not trigger twice.
 _BEGIN_ANEW: Final = text(
     """
     UPDATE alert_states
-    SET gate = :gate, count = 0, cooldown_until = NULL, last_bar = NULL, last_trigger_bar = NULL,
-        trigger_count = 0, sides = '{}', status = 'ARMED', data_status = 'ok', rule_hash = :rule_hash,
-        history_until = :history_until, version = version + 1, updated_at = now()
+    SET gate = :gate, count = 0, cooldown_until = NULL, last_bar = NULL, trigger_count = 0, sides = '{}',
+        status = 'ARMED', data_status = 'ok', rule_hash = :rule_hash, history_until = :history_until,
+        version = version + 1, updated_at = now()
     WHERE schedule_id = :id
     """
 )
@@ -249,6 +250,7 @@ class PostgresAlertCommit:
             "lates": [trigger.is_late for *_, trigger in decided],
             "run_ids": [outcomes.newest_run(row).run_id for row, *_ in decided],
             "muted": [bool(outcomes.is_muted[row]) for row, *_ in decided],
+            "lives": [trigger.live_at for *_, trigger in decided],
         }
         await self._connection.execute(_STORE_TRIGGERS, values)
 
