@@ -53,7 +53,11 @@ class AlertRecord:
 
 @dataclass(frozen=True, slots=True)
 class TriggerRecord:
-    """One decision of an alert, as stored; ``live_at``: when its bar was looked at while it was forming."""
+    """One decision of an alert, as stored.
+
+    ``live_at``: when its bar was looked at while it was forming. ``explanation``: the rule's tree as it was
+    judged, and the state before and after (see ``explanation.to_keep``); None if it was not kept.
+    """
 
     bar_time: datetime
     trigger_number: int
@@ -64,6 +68,7 @@ class TriggerRecord:
     is_muted: bool = False
     acknowledged_at: datetime | None = None
     live_at: datetime | None = None
+    explanation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

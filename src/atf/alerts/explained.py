@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from atf.alerts.alert import Alert
 from atf.alerts.alert_message import trigger_key
 from atf.alerts.alerts_service import AlertRecord, TriggerRecord
-from atf.alerts.explanation import as_json, as_text, shown_time, state_json
+from atf.alerts.explanation import as_json, as_text, kept_lines, shown_time, state_json, to_keep
 from atf.alerts.state import AlertState
-from atf.alerts.trace import TracedBar
+from atf.alerts.traced_bar import TracedBar
 from atf.rules.words import number_words
 
 
@@ -65,8 +65,15 @@ class Explained:
             yield self._why_preview()
         for one in self.recorded:
             yield _record_words(one, is_of_this_rule=self._is_of_this_rule(one))
+            if one.explanation is not None and one.explanation["rule"] != self._tree:
+                yield "\n".join(["It saw then:", *kept_lines(one.explanation)])
         yield from self._contradictions()
         yield from self._what_is_not_evaluated()
+
+    @property
+    def _tree(self) -> Mapping[str, Any]:
+        tree: Mapping[str, Any] = to_keep(self.alert, self.bar)["rule"]
+        return tree
 
     def _why_preview(self) -> str:
         if self.bar.close_time <= self.stored.created_at:
@@ -142,6 +149,7 @@ def _record_json(one: TriggerRecord) -> dict[str, Any]:
         "is_late": one.is_late,
         "live_at": one.live_at,
         "decided_at": one.decided_at,
+        "explanation": one.explanation,
     }
 
 

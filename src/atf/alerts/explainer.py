@@ -17,7 +17,8 @@ from atf.alerts.past_bars import PastBars
 from atf.alerts.readings import WatchedBars
 from atf.alerts.rearm import Limits
 from atf.alerts.state import BEGINNING, AlertState, AlertStatus, DataStatus, Gate
-from atf.alerts.trace import TracedBar, trace, watched_bars
+from atf.alerts.trace import trace, watched_bars
+from atf.alerts.traced_bar import TracedBar
 from atf.alerts.watched import Watched
 from atf.errors import NotFound
 from atf.market.bars import Bars, Series

@@ -16,6 +16,7 @@ from atf.alerts.action import MOST_ACTIONS
 from atf.alerts.alert import fresh_state
 from atf.alerts.alert_message import storable, trigger_key
 from atf.alerts.alerts_service import ActionRecord, AlertRecord, TriggerRecord
+from atf.alerts.explanation import to_keep
 from atf.alerts.outcome import NO_STATE, Outcomes, StoredAlert, StoredStates
 from atf.alerts.state import DATA_STATUSES, STATUSES, AlertState, Side, StateColumns
 from atf.jobs.run import ClaimedRun, Completion, WorkerId
@@ -125,13 +126,14 @@ _STORE_SIDES: Final = text(
 _STORE_TRIGGERS: Final = text(
     """
     INSERT INTO alert_triggers (schedule_id, user_id, rule_hash, bar_time, trigger_number, dedup_key, readings,
-                                is_late, run_id, is_muted, live_at)
-    SELECT id, user_id, hash, bar_time, number, key, CAST(readings AS jsonb), is_late, run_id, is_muted, live_at
+                                is_late, run_id, is_muted, live_at, explanation)
+    SELECT id, user_id, hash, bar_time, number, key, CAST(readings AS jsonb), is_late, run_id, is_muted, live_at,
+           CAST(explanation AS jsonb)
     FROM unnest(CAST(:ids AS int[]), CAST(:user_ids AS int[]), CAST(:hashes AS text[]),
                 CAST(:bar_times AS timestamptz[]), CAST(:numbers AS int[]), CAST(:keys AS text[]),
                 CAST(:readings AS text[]), CAST(:lates AS boolean[]), CAST(:run_ids AS uuid[]),
-                CAST(:muted AS boolean[]), CAST(:lives AS timestamptz[]))
-         AS k(id, user_id, hash, bar_time, number, key, readings, is_late, run_id, is_muted, live_at)
+                CAST(:muted AS boolean[]), CAST(:lives AS timestamptz[]), CAST(:explanations AS text[]))
+         AS k(id, user_id, hash, bar_time, number, key, readings, is_late, run_id, is_muted, live_at, explanation)
     ON CONFLICT DO NOTHING
     """
 )
@@ -144,7 +146,8 @@ _LIST: Final = text(f"{_SHOW} ORDER BY s.id")
 _GET: Final = text(f"{_SHOW} AND s.id = :id")
 _TRIGGERS: Final = text(
     """
-    SELECT bar_time, trigger_number, dedup_key, readings, is_late, decided_at, is_muted, acknowledged_at, live_at
+    SELECT bar_time, trigger_number, dedup_key, readings, is_late, decided_at, is_muted, acknowledged_at, live_at,
+           explanation
     FROM alert_triggers
     WHERE schedule_id = :id ORDER BY bar_time DESC LIMIT :limit
     """
@@ -251,6 +254,7 @@ class PostgresAlertCommit:
             "run_ids": [outcomes.newest_run(row).run_id for row, *_ in decided],
             "muted": [bool(outcomes.is_muted[row]) for row, *_ in decided],
             "lives": [trigger.live_at for *_, trigger in decided],
+            "explanations": [json.dumps(to_keep(loaded.alert, trigger.seen)) for _, loaded, trigger in decided],
         }
         await self._connection.execute(_STORE_TRIGGERS, values)
 

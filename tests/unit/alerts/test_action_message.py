@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.alert_traces import seen_bar
 
 from atf.alerts.action_message import action_messages
 from atf.alerts.alert import Alert, parse_alert
@@ -25,6 +26,7 @@ IN_TIME = Trigger(
     threshold=150.0,
     is_late=False,
     late_at=BAR + timedelta(hours=3),
+    seen=seen_bar(BAR),
 )
 LATE = replace(IN_TIME, is_late=True)
 URL = "https://user:pass@example.com/path-secret?key=query-secret"

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+from tests.alert_traces import seen_bar
+
 from atf.alerts.alert import Notify, parse_alert
 from atf.alerts.alert_message import compose, storable, trigger_key
 from atf.alerts.trigger import Trigger
@@ -26,6 +28,7 @@ TRIGGER = Trigger(
     threshold=150.0,
     is_late=True,
     late_at=BAR + timedelta(hours=3),
+    seen=seen_bar(BAR),
 )
 
 
