@@ -17,6 +17,7 @@ from atf.alerts.alert_log import log_committed
 from atf.alerts.batch_work import BatchWork, Judged
 from atf.alerts.evaluation import bars_needed, evaluate
 from atf.alerts.loading import AlertLoader, CompiledRules, StoredAlerts
+from atf.alerts.looking_again import LateSeries
 from atf.alerts.outcome import LoadedAlerts, Outcomes
 from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import roster_of
@@ -31,7 +32,6 @@ from atf.notifications.message import OutgoingMessage
 from atf.pause_points import pause_point
 
 _LOGGER = logging.getLogger(__name__)
-_LATE_DELAY: Final = timedelta(seconds=2)
 _CONFLICT_TRIES: Final = 5
 
 
@@ -108,6 +108,7 @@ class AlertEvaluator:
         self._clock = clock
         self._patience = patience
         self._loader = AlertLoader(store, rules)
+        self._late = LateSeries()
         self._indicators = IndicatorService()
 
     @property
@@ -136,7 +137,8 @@ class AlertEvaluator:
         fetched = await self._data.closed_bars_of(wanted, until=now, within=self._patience)
         for sentence in fetched.stale.values():
             _LOGGER.warning("%s", sentence)
-        ready = work.sorted_out(loaded, fetched, now)
+        pauses = self._late.pauses(fetched.late, fetched.ready, now)
+        ready = work.sorted_out(loaded, fetched, pauses, now)
         watched = {one: self._watched(one, fetched.ready) for one in ready.watched()}
         # In a thread: the loop must go on renewing the lease.
         judged = await asyncio.to_thread(_judged, ready, watched, now)
@@ -214,8 +216,8 @@ class AlertEvaluator:
     async def _finish(self, worker_id: WorkerId, work: BatchWork) -> None:
         if work.failures:
             await self._runs.fail(worker_id, work.failures)
-        if work.late:
-            await self._runs.put_back(worker_id, work.late, _LATE_DELAY)
+        for delay, late in work.late.items():
+            await self._runs.put_back(worker_id, late, delay)
         if work.skipped:
             async with self._store.commit() as commit:
                 await commit.runs(worker_id, work.skipped)
