@@ -20,13 +20,17 @@ _FORGOTTEN_AFTER: Final = timedelta(minutes=5)
 def pause_for_bar(late: timedelta, timeframe: Timeframe) -> timedelta | None:
     """Return when to look again for a bar that closed so long ago and is not published; None to give it up.
 
-    After half as long as it is late already, but not beyond half of its timeframe: it is not known whether it
-    will come at all, as nothing may have been traded. So an alert sees a bar that is published two seconds after
-    its close or later before twice as much time has passed, though its run enters the queue up to a second late,
-    or though the bars it is shown were asked for a little earlier by somebody else (see ``RemoteBars``).
+    After half as long as it is late already; for the last time at half of its timeframe, as it is not known
+    whether it will come at all: nothing may have been traded. So an alert sees a bar that is published two
+    seconds after its close or later before twice as much time has passed, though its run enters the queue up to a
+    second late, or though the bars it is shown were asked for earlier by somebody else (see ``RemoteBars``).
     """
     left = timeframe.length / 2 - late
-    return min(max(late / 2, _SHORTEST), left) if left > timedelta(0) else None
+    if left <= timedelta(0):
+        return None
+    pause = max(late / 2, _SHORTEST)
+    # One that would come shortly before the last is left out: providers are not asked again so soon.
+    return left if left < 1.5 * pause else pause
 
 
 class LateSeries:
@@ -40,13 +44,13 @@ class LateSeries:
     ) -> dict[Series, timedelta]:
         """Return after how long to look again at each late series; ``others`` are late no more.
 
-        After half as long as it has been late, at most half a minute: its download goes on meanwhile.
+        After a quarter as long as it has been late, at most half a minute: its download goes on meanwhile.
         """
         known = {series: times for series, times in self._seen.items() if self._is_still_late(times, now)}
         found = {series: (known[series][0] if series in known else now, now) for series in late}
         self._seen = {series: times for series, times in (known | found).items() if series not in others}
         waited = {series: now - since for series, (since, _) in found.items()}
-        return {series: min(max(each / 2, _SHORTEST), _LONGEST_FOR_SERIES) for series, each in waited.items()}
+        return {series: min(max(each / 4, _SHORTEST), _LONGEST_FOR_SERIES) for series, each in waited.items()}
 
     def _is_still_late(self, times: tuple[datetime, datetime], now: datetime) -> bool:
         """Whether the series was late a short while ago: nobody may have wanted it since."""
