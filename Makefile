@@ -11,7 +11,7 @@ STORAGE_TESTS := $(addprefix tests/integration/test_,schema.py run_queue.py leas
   alert_commit.py outbox.py market_clock.py bars_store.py database.py health_store.py misfires.py chores.py \
   job_watch_store.py jobs_on_database.py worker_runs.py)
 
-.PHONY: help setup demo test check format coverage chaos bench clean
+.PHONY: help setup demo test check format coverage chaos fuzz bench clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -55,6 +55,9 @@ coverage: setup ## All tests but chaos, measured; prints the coverage of each ro
 
 chaos: setup ## Only the tests that kill processes, in their long form
 	ATF_CHAOS_KILLS=$${ATF_CHAOS_KILLS:-60} ATF_CHAOS_RUNS=$${ATF_CHAOS_RUNS:-2000} $(BIN)/pytest -q tests/chaos
+
+fuzz: setup ## 100,000 documents of nonsense against the alert validator, some minutes
+	ATF_FUZZ_DOCUMENTS=$${ATF_FUZZ_DOCUMENTS:-100000} $(BIN)/pytest -q tests/unit/alerts/test_validator_fuzz.py
 
 bench: setup ## Measure against baselines of the same run (ONLY=jobs: that one; docs/performance.md)
 	@test -e $(VENV)/.bench || { \

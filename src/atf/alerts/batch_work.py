@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 import numpy as np
 
 from atf.alerts.evaluation import Evaluated
+from atf.alerts.looking_again import pause_for_bar
 from atf.alerts.market_view import MarketView
 from atf.alerts.outcome import LoadedAlert, LoadedAlerts, Outcomes
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure
 from atf.market.bars import Series, to_nanoseconds
 
 _LOGGER = logging.getLogger(__name__)
-_SHORTEST_WAIT: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,8 @@ class Judged:
 class BatchWork:
     """The runs of a batch; those that do not end with an evaluation are noted with what becomes of them.
 
-    ``waiting`` tells for alerts whose due bar is not published yet how long to wait before looking again.
+    ``waiting`` tells for alerts whose due bar is not published yet how long to wait before looking again;
+    ``late`` has the runs whose whole series is late, by how long they wait.
     """
 
     def __init__(self, batch: ClaimedBatch) -> None:
@@ -41,7 +41,7 @@ class BatchWork:
                 self._runs[run.job_id] = (*self._runs.get(run.job_id, ()), run)
         orphans = [run for run in batch.runs if run.job_id is None]
         self.failures = [Failure(run, ValueError("an alert run names no alert"), True) for run in orphans]
-        self.late: list[ClaimedRun] = []
+        self.late: dict[timedelta, list[ClaimedRun]] = {}
         self.waiting: dict[int, timedelta] = {}
         self.skipped: list[Completion] = []
 
@@ -59,8 +59,13 @@ class BatchWork:
         _LOGGER.error("Job alert_%d failed: %s", schedule_id, error, extra={"job_id": schedule_id})
         self.failures += [Failure(run, error, is_permanent=True) for run in self._runs[schedule_id]]
 
-    def sorted_out(self, loaded: LoadedAlerts, view: MarketView) -> LoadedAlerts:
-        """Return the alerts whose bars are there; those of late bars wait, those of unknown series fail."""
+    def sorted_out(
+        self, loaded: LoadedAlerts, view: MarketView, pauses: Mapping[Series, timedelta]
+    ) -> LoadedAlerts:
+        """Return the alerts whose bars are there; those of unknown series fail.
+
+        Those of late series wait as long as ``pauses`` says.
+        """
         ready, closed = [], view.closed
         for row, one in enumerate(loaded.alerts):
             series = one.alert.series
@@ -71,8 +76,8 @@ class BatchWork:
             elif series in closed.unknown:
                 self.fail(one.stored.schedule_id, LookupError(closed.unknown[series]))
             else:
-                self.late += self._runs[one.stored.schedule_id]
-        self._tell_late(closed.late)
+                self.late.setdefault(pauses[series], []).extend(self._runs[one.stored.schedule_id])
+        _tell_late(pauses)
         found = loaded if len(ready) == len(loaded) else loaded.take(ready)
         if view.awaited:
             for one, last_bar in zip(found.alerts, found.states.last_bar.tolist(), strict=True):
@@ -82,14 +87,10 @@ class BatchWork:
                     self._wait(one, view.now - due.closed_at)
         return found
 
-    def _wait(self, loaded: LoadedAlert, waited: timedelta) -> None:
-        """Look again after as long as the bar is late already, but not beyond half of its timeframe.
-
-        It is not known whether the bar will come at all: nothing may have been traded.
-        """
-        left = loaded.alert.series.timeframe.length / 2 - waited
-        if left > timedelta(0):
-            self.waiting[loaded.stored.schedule_id] = min(max(waited, _SHORTEST_WAIT), left)
+    def _wait(self, loaded: LoadedAlert, late: timedelta) -> None:
+        pause = pause_for_bar(late, loaded.alert.series.timeframe)
+        if pause is not None:
+            self.waiting[loaded.stored.schedule_id] = pause
 
     def waiting_runs(self, outcomes: Outcomes) -> dict[timedelta, list[ClaimedRun]]:
         """Return the runs that go on waiting after this was committed, by how long."""
@@ -125,9 +126,10 @@ class BatchWork:
             return outcomes
         return outcomes.take([row for row in range(len(outcomes)) if row not in found.failed])
 
-    def _tell_late(self, late: frozenset[Series]) -> None:
-        for series in sorted(late, key=str):
-            _LOGGER.warning("Market data unavailable for %s, trying again", series)
+
+def _tell_late(pauses: Mapping[Series, timedelta]) -> None:
+    for series, pause in sorted(pauses.items(), key=str):
+        _LOGGER.warning("Market data unavailable for %s, trying again in %.1f s", series, pause.total_seconds())
 
 
 def _joined(parts: Sequence[Outcomes]) -> Outcomes:

@@ -18,6 +18,7 @@ from atf.alerts.batch_work import BatchWork, Judged
 from atf.alerts.evaluation import bars_needed, evaluate
 from atf.alerts.live_evaluation import look_at_forming, with_forming
 from atf.alerts.loading import AlertLoader, CompiledRules, StoredAlerts
+from atf.alerts.looking_again import LateSeries
 from atf.alerts.market_view import MarketView, look_at
 from atf.alerts.outcome import LoadedAlerts, Outcomes
 from atf.alerts.readings import WatchedBars
@@ -33,7 +34,6 @@ from atf.notifications.message import OutgoingMessage
 from atf.pause_points import pause_point
 
 _LOGGER = logging.getLogger(__name__)
-_LATE_DELAY: Final = timedelta(seconds=2)
 _CONFLICT_TRIES: Final = 5
 
 
@@ -114,6 +114,7 @@ class AlertEvaluator:
         self._clock = clock
         self._patience = patience
         self._loader = AlertLoader(store, rules)
+        self._late = LateSeries()
         self._indicators = IndicatorService()
 
     @property
@@ -142,7 +143,8 @@ class AlertEvaluator:
         view = await look_at(self._data, wanted, loaded.watched, now, self._patience)
         for sentence in view.closed.stale.values():
             _LOGGER.warning("%s", sentence)
-        ready = work.sorted_out(loaded, view)
+        pauses = self._late.pauses(view.closed.late, view.closed.ready, now)
+        ready = work.sorted_out(loaded, view, pauses)
         watched = {one: self._watched(one, view) for one in ready.watched}
         forming = {one: self._with_forming(watched[one], view.forming[one], now) for one in view.forming}
         # In a thread: the loop must go on renewing the lease.
@@ -224,8 +226,8 @@ class AlertEvaluator:
     async def _finish(self, worker_id: WorkerId, work: BatchWork) -> None:
         if work.failures:
             await self._runs.fail(worker_id, work.failures)
-        if work.late:
-            await self._runs.put_back(worker_id, work.late, _LATE_DELAY)
+        for delay, late in work.late.items():
+            await self._runs.put_back(worker_id, late, delay)
         if work.skipped:
             async with self._store.commit() as commit:
                 await commit.runs(worker_id, work.skipped)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from atf.errors import AtfError, NotFound, TemporaryFailure
 from atf.market.bars import Series
 from atf.market.fetched_bars import Absent, Answer, Outcome
 from atf.market.provider_lane import ProviderLane
+from atf.market.stragglers import Fetch, late_of
 
 Chains = Mapping[Series, Sequence[ProviderLane]]
 
@@ -19,19 +20,28 @@ async def local_bars(
 ) -> dict[Series, Outcome]:
     """Ask local providers in order; what is not ready at the deadline (of the event loop) is late.
 
+    A few that take much longer than the others are late sooner.
+
     Errors: a provider's programming error ends the whole call.
     """
-    tasks = {
-        series: asyncio.create_task(_ask(lanes, series, until, wanted[series]), name=f"bars of {series}")
+    now = asyncio.get_running_loop().time()
+    fetches = {
+        series: Fetch(
+            asyncio.create_task(_ask(lanes, series, until, wanted[series]), name=f"bars of {series}"), now
+        )
         for series, lanes in chains.items()
         if lanes
     }
-    if not tasks:
-        return {}
-    await _finish(tasks.values(), deadline)
+    try:
+        late = await late_of(fetches, len(fetches), deadline)
+    finally:
+        for fetch in fetches.values():
+            fetch.task.cancel()
+        # Also takes the exceptions out of all tasks, as a task that keeps one complains when it is collected.
+        await asyncio.gather(*(fetch.task for fetch in fetches.values()), return_exceptions=True)
     return {
-        series: Absent("not ready in time", may_come=True) if task.cancelled() else task.result()
-        for series, task in tasks.items()
+        series: Absent("not ready in time", may_come=True) if series in late else fetch.task.result()
+        for series, fetch in fetches.items()
     }
 
 
@@ -51,16 +61,3 @@ async def _ask(lanes: Sequence[ProviderLane], series: Series, until: datetime, c
             # Checked again here, as one provider that hands out a forming bar would fire alerts on it.
             return Answer(bars.closed_at(until, series.timeframe).last(count))
     return outcome
-
-
-async def _finish(tasks: Iterable[asyncio.Task[Outcome]], deadline: float) -> None:
-    """Let the tasks run until the deadline, then cancel the rest and wait until they are gone."""
-    everything = list(tasks)
-    try:
-        patience = max(0.0, deadline - asyncio.get_running_loop().time())
-        await asyncio.wait(everything, timeout=patience, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in everything:
-            task.cancel()
-        # Also takes the exceptions out of all tasks, as a task that keeps one complains when it is collected.
-        await asyncio.gather(*everything, return_exceptions=True)

@@ -17,17 +17,21 @@ from typing import Final
 from atf.market.bar_memory import BarMemory, Held
 from atf.market.bar_store import BarStore
 from atf.market.bars import Series, Timeframe
-from atf.market.deadline import late_at
 from atf.market.due_bars import DueBars
 from atf.market.fetched_bars import Absent, Answer, Outcome
 from atf.market.provider_lane import ProviderLane
 from atf.market.refresher import Refresher
+from atf.market.stragglers import Fetch, late_of
 
 _LOGGER = logging.getLogger(__name__)
 _RELOAD_AFTER: Final = 300.0
 """Seconds after which the store is read again: another process may have mended the history of a series."""
 _PARTS_OF_A_TIMEFRAME: Final = 12
 """A missing bar is asked for again a twelfth of its length later, or after the time to live if that is less."""
+_PARTS_OF_LATENESS: Final = 8
+_SHORTEST_PAUSE: Final = 0.25
+"""But at the latest after an eighth of the time that it was late, and this many seconds: whoever waits twice as
+long as a bar is late must not be answered from before it was published."""
 
 Chains = Mapping[Series, Sequence[ProviderLane]]
 
@@ -51,12 +55,12 @@ class RemoteBars:
         self._ttl = limits.ttl.total_seconds()
         self._memory = BarMemory(limits.most_bars)
         self._refresher = Refresher(store)
-        self._under_way: dict[Series, asyncio.Task[None]] = {}
+        self._under_way: dict[Series, Fetch] = {}
         self._monotonic = monotonic
 
     async def close(self) -> None:
         """End all fetches."""
-        tasks = list(self._under_way.values())
+        tasks = [fetch.task for fetch in self._under_way.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -64,14 +68,23 @@ class RemoteBars:
     async def bars(
         self, chains: Chains, wanted: Mapping[Series, int], until: datetime, deadline: float
     ) -> dict[Series, Outcome]:
-        """Return what is known of each series at the deadline (of the event loop).
+        """Return what is known of each series at the deadline (of the event loop), sooner if few are missing.
 
         Errors: what the store raises; a provider's programming error.
         """
         dues = await self._due.newest_of(wanted, until)
         answers = self._warm_answers(wanted, dues, until)
         cold = {series: count for series, count in wanted.items() if series not in answers}
-        return answers | await self._found(chains, cold, dues, until, deadline) if cold else answers
+        if not cold:
+            return answers
+        late = await self._brought_up_to_date(chains, cold, dues, until, deadline, others=len(answers))
+        needed = self._needed(cold, until)
+        return answers | {
+            series: Absent("not ready in time", may_come=True)
+            if series in late
+            else self._outcome(series, count, needed[series], dues[series], until)
+            for series, count in cold.items()
+        }
 
     def _warm_answers(
         self, wanted: Mapping[Series, int], dues: Mapping[Series, datetime], until: datetime
@@ -87,26 +100,6 @@ class RemoteBars:
                 answers[series] = Answer(held.answer(count, until - series.timeframe.length))
         return answers
 
-    async def _found(
-        self,
-        chains: Chains,
-        wanted: Mapping[Series, int],
-        dues: Mapping[Series, datetime],
-        until: datetime,
-        deadline: float,
-    ) -> dict[Series, Outcome]:
-        """Return what is known of series once the store is read and providers are asked as far as is needed."""
-        needed = self._needed(wanted, until)
-        await self._load({s: count for s, count in needed.items() if self._is_to_be_loaded(s, count)}, until)
-        late = await self._ask(chains, wanted, dues, until, deadline)
-        needed = self._needed(wanted, until)
-        return {
-            series: Absent("not ready in time", may_come=True)
-            if series in late
-            else self._outcome(series, count, needed[series], dues[series], until)
-            for series, count in wanted.items()
-        }
-
     def _needed(self, wanted: Mapping[Series, int], until: datetime) -> dict[Series, int]:
         """Return how many bars must be held to answer: those wanted and, for the past, all that may be newer.
 
@@ -121,27 +114,31 @@ class RemoteBars:
             needed[series] = count + newer
         return needed
 
-    async def _ask(
+    async def _brought_up_to_date(
         self,
         chains: Chains,
         wanted: Mapping[Series, int],
         dues: Mapping[Series, datetime],
         until: datetime,
         deadline: float,
+        *,
+        others: int,
     ) -> set[Series]:
-        """Let providers be asked for what is missing, and return the series that are not ready at the deadline.
+        """Read the store, let providers be asked for what is missing, and return the series that are late.
 
         A fetch that somebody else had begun may have been for fewer bars or an earlier instant: who joined it
-        looks again when it is over.
+        looks again when it is over. ``others``: so many series are wanted beside these.
         """
+        needed = self._needed(wanted, until)
+        await self._load({s: count for s, count in needed.items() if self._is_to_be_loaded(s, count)}, until)
         late: set[Series] = set()
         open_series = set(wanted)
         while open_series:
             needed = self._needed({one: wanted[one] for one in open_series}, until)
             missing = [one for one in open_series if self._must_ask(one, needed[one], dues[one], until)]
             joined = {series for series in missing if series in self._under_way}
-            tasks = {series: self._refresh(series, chains[series], until, needed[series]) for series in missing}
-            late |= await late_at(tasks, deadline)
+            fetches = {series: self._refresh(series, chains[series], until, needed[series]) for series in missing}
+            late |= await late_of(fetches, len(wanted) + others, deadline)
             open_series = joined - late
         return late
 
@@ -175,26 +172,27 @@ class RemoteBars:
         newest = held.newest_open()
         if held.has(count) and newest is not None and newest >= due:
             return False
-        tried = held.tried_until
-        has_closed_since = tried is None or tried < due + series.timeframe.length <= until
+        tried, closed = held.tried_until, due + series.timeframe.length
+        if tried is None or tried < closed <= until:
+            return True
         is_short = held.trouble is None and held.absent is None and not held.has(count)
-        was_asked_for_less = is_short and held.tried_count < count
-        return has_closed_since or was_asked_for_less or self._pause_is_over(held, series.timeframe)
+        if is_short and held.tried_count < count:
+            return True
+        return self._monotonic() - held.tried_at >= self._pause(series.timeframe, tried - closed)
 
-    def _pause_is_over(self, held: Held, timeframe: Timeframe) -> bool:
-        pause = min(self._ttl, timeframe.length.total_seconds() / _PARTS_OF_A_TIMEFRAME)
-        return self._monotonic() - held.tried_at >= pause
+    def _pause(self, timeframe: Timeframe, late: timedelta) -> float:
+        """Return after how many seconds a bar is asked for again that was so late when it was asked for last."""
+        longest = min(self._ttl, timeframe.length.total_seconds() / _PARTS_OF_A_TIMEFRAME)
+        return min(longest, max(_SHORTEST_PAUSE, late.total_seconds() / _PARTS_OF_LATENESS))
 
-    def _refresh(
-        self, series: Series, lanes: Sequence[ProviderLane], until: datetime, count: int
-    ) -> asyncio.Task[None]:
+    def _refresh(self, series: Series, lanes: Sequence[ProviderLane], until: datetime, count: int) -> Fetch:
         """Return the one fetch of the series that is under way, or begin it."""
-        task = self._under_way.get(series)
-        if task is None:
+        fetch = self._under_way.get(series)
+        if fetch is None:
             task = asyncio.create_task(self._fetch(series, lanes, until, count), name=f"bars of {series}")
-            self._under_way[series] = task
+            fetch = self._under_way[series] = Fetch(task, asyncio.get_running_loop().time())
             task.add_done_callback(lambda done: self._landed(series, done))
-        return task
+        return fetch
 
     async def _fetch(self, series: Series, lanes: Sequence[ProviderLane], until: datetime, count: int) -> None:
         held = self._held(series)

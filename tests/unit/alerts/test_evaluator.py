@@ -410,7 +410,7 @@ async def test_alert_that_changed_meanwhile_is_put_back_at_no_cost() -> None:
 async def test_late_series_delays_only_its_own_alerts() -> None:
     world = World(stored(1, config("SLOW")), stored(2), SLOW=None, T=bars_of(4, 6))
     done = await world.handle(run_of(10, 1), run_of(11, 2))
-    assert world.queue.back == [(10, timedelta(seconds=2))]
+    assert world.queue.back == [(10, timedelta(seconds=1))]
     assert set(done.results) == {11}
     assert world.queue.failures == {}
 
@@ -551,7 +551,7 @@ def remote_world(*alerts: Kept, **bars: Bars | None) -> World:
 
 @pytest.mark.parametrize(
     ("minutes", "delay"),
-    [(0, timedelta(seconds=2)), (10, timedelta(minutes=10)), (20, timedelta(minutes=10)), (30, None)],
+    [(0, timedelta(seconds=1)), (10, timedelta(minutes=5)), (25, timedelta(minutes=5)), (30, None)],
 )
 async def test_a_bar_that_is_due_and_not_published_is_waited_for(minutes: int, delay: timedelta | None) -> None:
     world = remote_world(stored(1), T=bars_of(4))
@@ -565,7 +565,7 @@ async def test_the_newest_bar_is_waited_for_though_an_older_run_is_due_as_well()
     world = remote_world(stored(1), T=bars_of(4))
     world.clock.time = BEGIN + HOUR * 3
     await world.handle(run_of(10, 1, hour=2), run_of(11, 1, hour=3))
-    assert world.queue.back == [(10, timedelta(seconds=2)), (11, timedelta(seconds=2))]
+    assert world.queue.back == [(10, timedelta(seconds=1)), (11, timedelta(seconds=1))]
 
 
 async def test_a_run_between_two_bars_does_not_wait_for_the_next() -> None:
@@ -581,7 +581,7 @@ async def test_bars_before_the_awaited_one_are_evaluated_meanwhile() -> None:
     world.clock.time = BEGIN + HOUR * 3
     done = await world.handle(run_of(10, 1, hour=3))
     assert done.triggers == [(1, BEGIN + HOUR)]
-    assert (world.queue.back, done.results) == ([(10, timedelta(seconds=2))], {})
+    assert (world.queue.back, done.results) == ([(10, timedelta(seconds=1))], {})
     world.store.keep()
     world.provider.bars = {"T": bars_of(4, 6, 4)}
     world.clock.time += timedelta(minutes=10)

@@ -174,7 +174,7 @@ async def test_a_forming_bar_that_cannot_be_had_leaves_the_closed_ones_judged() 
 async def test_behind_a_bar_that_is_awaited_nothing_is_judged_until_it_is_given_up() -> None:
     world = LiveWorld(stored(1, config(**LIVE)), is_remote=True, T=bars_of(4))
     assert await world.look(2.25, 6) == []
-    assert [delay for _, delay in world.queue.back] == [MINUTE * 15]
+    assert [delay for _, delay in world.queue.back] == [MINUTE * 7.5]
     assert await world.look(2.5, 6) == [(1, BEGIN + HOUR * 2)]
 
 
@@ -309,7 +309,7 @@ async def test_half_a_day_is_judged_at_noon() -> None:
 async def test_the_bar_of_a_session_that_is_not_published_is_waited_for_from_its_end_on() -> None:
     world = SessionWorld(session_alert(), is_remote=True)
     await world.at(nov(24, 21, 10), days("23"), None)
-    assert [delay for _, delay in world.queue.back] == [MINUTE * 10]
+    assert [delay for _, delay in world.queue.back] == [MINUTE * 5]
     # Half a timeframe after the session's end it is given up.
     world.queue.back.clear()
     await world.at(nov(25, 9, 1), days("23"), None)
