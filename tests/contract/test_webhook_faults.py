@@ -49,6 +49,7 @@ class Server:
     reads: bool = True
     port: int = 0
     requests: list[Request] = field(default_factory=list)
+    requested: asyncio.Event = field(default_factory=asyncio.Event)
     broken_off: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,6 +68,7 @@ class Server:
         headers = {name.lower(): value for name, value in pairs}
         body = await reader.readexactly(int(headers["content-length"]))
         self.requests.append(Request(head[0], headers, body))
+        self.requested.set()
 
     def url(self, scheme: str = "http", user: str = "") -> str:
         return f"{scheme}://{user}127.0.0.1:{self.port}{PATH}"
@@ -257,9 +259,13 @@ async def test_no_answer_is_a_temporary_failure() -> None:
 
 async def test_a_send_that_is_cut_off_by_the_service_leaves_no_connection() -> None:
     async with serving(silent) as server:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await channel().send(delivery(server.url()))
+        sending = asyncio.create_task(channel().send(delivery(server.url())))
+        async with asyncio.timeout(30):
+            await server.requested.wait()
+            sending.cancel()
+            await server.broken_off.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
     assert len(server.requests) == 1
 
 
