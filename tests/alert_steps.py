@@ -9,6 +9,7 @@ import numpy as np
 
 from atf.alerts.alert import Alert
 from atf.alerts.evaluation import bars_needed, evaluate
+from atf.alerts.live_evaluation import look_at_forming, with_forming
 from atf.alerts.machine import BarColumn, RearmColumns, advance, expire
 from atf.alerts.readings import WatchedBars
 from atf.alerts.rearm import Limits, Rearm
@@ -82,3 +83,15 @@ def evaluated(alert: Alert, state: AlertState, bars: Bars, now: datetime) -> Eva
 def needed(alert: Alert, state: AlertState, now: datetime) -> int:
     """Return how many bars an evaluation of one alert reads."""
     return int(bars_needed([alert], StateColumns.of([state]), now)[0])
+
+
+def looked_at(alert: Alert, state: AlertState, bars: Bars, forming: Bars, now: datetime) -> Evaluation:
+    """Return what closed bars and then the one that is forming make of one alert."""
+    columns, service = StateColumns.of([state]), IndicatorService()
+    closed = WatchedBars(bars, close_times(bars, alert.series.timeframe), service.session(bars))
+    roster = roster_of([alert])
+    found = evaluate(roster, columns, [state.sides], {alert.watched: closed}, now)
+    seen = {alert.watched: with_forming(closed, forming, now, service)}
+    look_at_forming(roster, [state.sides], seen, now, found)
+    after = columns.state(0, state, found.sides.get(0, state.sides))
+    return Evaluation(after, tuple(found.triggers.get(0, ())), int(found.bars[0]))

@@ -18,7 +18,7 @@ from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import Processor
 
 _IDS: Final = ("job_id", "run_id", "user_id", "bot_id")
-_CHATTY: Final = ("alembic", "apscheduler", "asyncio", "sqlalchemy", "uvicorn")
+_CHATTY: Final = ("alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy", "uvicorn")
 _MASK: Final = "***"
 _SECRET_NAME: Final = re.compile(r"pass(word|wd)?$|secret|token|api_?key|credential|authorization", re.IGNORECASE)
 # scheme://user:password@host, and name=value or "name": "value" pairs of the same names

@@ -169,14 +169,14 @@ async def test_a_streamed_bar_is_given_without_asking(exchange: LocalExchange, p
 
 async def test_the_forming_bar_is_kept_apart(exchange: LocalExchange, provider: Watched) -> None:
     await followed(exchange, provider)
-    assert provider.forming_bar(BTC) is None
+    assert provider.streamed_update(BTC) is None
     await send(exchange, provider, HELD, VALUES, is_closed=False)
-    forming = provider.forming_bar(BTC)
+    forming = provider.streamed_update(BTC)
     assert forming is not None
     assert (forming.open_time, forming.values, forming.is_closed) == (opens(HELD), VALUES, False)
     assert (await provider.closed_bars(BTC, NOW, 5)).time_at(-1) == opens(HELD - 1)
     await close_minute(exchange, provider, HELD)
-    assert provider.forming_bar(BTC) is None
+    assert provider.streamed_update(BTC) is None
 
 
 async def test_a_bar_flagged_closed_before_its_time_is_still_forming(
@@ -185,7 +185,7 @@ async def test_a_bar_flagged_closed_before_its_time_is_still_forming(
     await followed(exchange, provider)
     await send(exchange, provider, HELD, OTHER_VALUES, is_closed=True)
     assert (await provider.closed_bars(BTC, opens(HELD + 1), 5)).time_at(-1) == opens(HELD - 1)
-    forming = provider.forming_bar(BTC)
+    forming = provider.streamed_update(BTC)
     assert forming is not None
     assert not forming.is_closed
     await close_minute(exchange, provider, HELD)
@@ -204,7 +204,7 @@ async def test_a_streamed_bar_is_not_given_before_the_market_time_that_closes_it
 async def test_bars_of_the_future_are_ignored(exchange: LocalExchange, provider: Watched) -> None:
     await followed(exchange, provider)
     await send(exchange, provider, HELD + 5, OTHER_VALUES, is_closed=False)
-    assert provider.forming_bar(BTC) is None
+    assert provider.streamed_update(BTC) is None
     await close_minute(exchange, provider, HELD)
     assert (await provider.closed_bars(BTC, exchange.now, 1)).close.tolist() == [VALUES[3]]
 
@@ -217,7 +217,7 @@ async def test_duplicates_and_old_bars_are_ignored(exchange: LocalExchange, prov
         await send(exchange, provider, index, OTHER_VALUES, is_closed=True)
         await send(exchange, provider, index, OTHER_VALUES, is_closed=False)
     assert same(await provider.closed_bars(BTC, exchange.now, 5), before)
-    assert provider.forming_bar(BTC) is None
+    assert provider.streamed_update(BTC) is None
 
 
 async def test_frames_of_a_wrong_symbol_are_ignored(exchange: LocalExchange, provider: Watched) -> None:
@@ -377,7 +377,7 @@ async def test_the_series_asked_for_longest_ago_is_dropped(exchange: LocalExchan
     await followed(exchange, provider, BTC)
     await followed(exchange, provider, ETH)
     await exchange.until_followed_no_more(BTC)
-    assert provider.forming_bar(BTC) is None
+    assert provider.streamed_update(BTC) is None
     await provider.aclose()
 
 

@@ -78,7 +78,9 @@ def test_a_template_makes_an_alert(installation: Installation) -> None:
     assert "golden_cross" in said(installation, "templates")
     refused = installation.run("alerts", "add", *words[:-1], "fats=20")
     assert refused.stderr.startswith("atf: params.fats: unknown parameter")
-    assert installation.run("alerts", "add").stderr == "atf: ALERT: give either an alert or --template\n"
+    assert (
+        installation.run("alerts", "add").stderr == "atf: ALERT: give either an alert, --config or --template\n"
+    )
 
 
 def test_legacy_jobs_are_stored_as_they_are(installation: Installation) -> None:
@@ -134,3 +136,50 @@ def test_an_alert_that_gets_no_bars_is_shown_as_stale_and_stored_as_it_was(
     assert shown(installation, number)["state_json"]["data_status"] == "ok"
     said(installation, "resume", number)
     assert shown(installation, number)["state_json"]["data_status"] == "ok"
+
+
+def test_a_live_alert_says_that_its_values_may_change(installation: Installation) -> None:
+    refused = installation.run("alerts", "add", "T 1d: close > 110, live")
+    assert refused.stderr.startswith(
+        "atf: options.evaluate_on: its bars can be looked at only when they have closed"
+    )
+    folder = installation.home / "bars" / "1h"
+    folder.mkdir()
+    (folder / "T.csv").write_text("timestamp,open,high,low,close,volume\n2024-01-01T00:00:00Z,1,1,1,1,1\n")
+    told = said(installation, "add", "T 1d: close > 110, live")
+    assert "looks at * * * * * UTC" in told
+    assert "repainting" in told
+    assert "repainting" in said(installation, "show", "1")
+    assert "repainting" in said(installation, "preview", "1")
+    assert json.loads(said(installation, "preview", "1", "--json"))["closes_only"] is True
+    edited = said(installation, "edit", "1", "T 1d: close > 110")
+    assert "repainting" not in edited
+    assert shown(installation, "1")["cron"] == "0 0 * * *"
+
+
+def test_an_alert_with_a_calendar_closes_with_its_sessions(installation: Installation, tmp_path: Path) -> None:
+    refused = installation.run("alerts", "add", "T 1d: close > 110, calendar XNYX")
+    assert refused.returncode == 1
+    assert 'calendar: "XNYX" is not a trading calendar; name one by its exchange' in refused.stderr
+    alert = added(installation, "T 1d: close > 110, calendar XNYS")
+    assert (alert["cron"], alert["timezone"]) == ("0 13,16 * * *", "America/New_York")
+    # Of two sessions with a cooldown of a day between their closes, the second ends at 13:00.
+    bars = tmp_path / "half.csv"
+    bars.write_text(
+        "timestamp,open,high,low,close,volume\n"
+        "2024-07-02,5,5,5,5,1\n2024-07-03,5,5,5,5,1\n2024-07-05,5,5,5,5,1\n2024-07-08,5,5,5,5,1\n"
+    )
+    line = "T 1d: close > 1, rearm cooldown 1d"
+    found = [
+        [
+            one["bar_time"][:10]
+            for one in json.loads(said(installation, "preview", "--bars", str(bars), "--json", "--line", each))[
+                "triggers"
+            ]
+        ]
+        for each in (line, f"{line}, calendar XNYS")
+    ]
+    assert found == [
+        ["2024-07-02", "2024-07-03", "2024-07-05", "2024-07-08"],
+        ["2024-07-02", "2024-07-05", "2024-07-08"],
+    ]

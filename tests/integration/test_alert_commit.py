@@ -276,6 +276,16 @@ async def test_a_trigger_appears_with_its_state_result_message_and_deliveries(de
     ]
 
 
+async def test_a_trigger_keeps_why_it_was_decided(desk: Desk) -> None:
+    added = await desk.add()
+    await desk.day_ends(2)
+    (trigger,) = await desk.service.triggers(1, added.id)
+    assert trigger.explanation is not None
+    tree = trigger.explanation["rule"]
+    assert (tree["truth"], tree["values"]["close"]) == ("true", trigger.readings["close"])
+    assert (trigger.explanation["before"]["gate"], trigger.explanation["after"]["gate"]) == ("open", "closed")
+
+
 async def test_a_commit_that_breaks_off_leaves_nothing_and_is_done_again(desk: Desk) -> None:
     await desk.add()
     await desk.close_day(2)

@@ -112,11 +112,36 @@ def test_a_bar_of_the_past_is_explained_as_text_and_as_json(installation: Instal
     found = json.loads(told(installation, "explain", str(evaluated), "--at", "2024-01-02", "--json"))
     assert (found["triggered"], found["preview"], found["bar_time"]) == (True, False, "2024-01-02T00:00:00Z")
     assert found["recorded_triggers"] == [
-        {"number": 1, "readings": {"close": 151}, "is_late": True, "decided_at": "2024-01-07T00:00:01Z"}
+        {
+            "number": 1,
+            "readings": {"close": 151},
+            "is_late": True,
+            "live_at": None,
+            "decided_at": "2024-01-07T00:00:01Z",
+            "explanation": None,
+        }
     ]
     before = json.loads(told(installation, "explain", str(evaluated), "--at", "2024-01-01", "--json"))
     assert before["preview"] is True
     assert before["remarks"] == ["The alert did not exist yet: this is what it would have done."]
+
+
+async def test_what_a_trigger_saw_is_told_when_the_bars_were_revised_since(
+    installation: Installation, evaluated: int, rows: Rows
+) -> None:
+    saw = {
+        "leaf": "close > 150",
+        "truth": "true",
+        "values": {"close": 155, "150": 150},
+        "rearms_at": "close <= 147",
+    }
+    await rows.change(
+        "UPDATE alert_triggers SET explanation = CAST(:kept AS jsonb) WHERE schedule_id = :id",
+        kept=json.dumps({"rule": saw, "before": {}, "after": {}}),
+        id=evaluated,
+    )
+    lines = told(installation, "explain", str(evaluated)).splitlines()
+    assert lines[-2:] == ["It saw then:", "true     close > 150   (close = 155; re-arms at close <= 147)"]
 
 
 async def test_a_stored_state_that_differs_is_told(
@@ -186,6 +211,7 @@ def test_a_preview_as_json_has_everything(installation: Installation, alert_id: 
         "ticker": "T",
         "timeframe": "1d",
         "rule": "close > 150",
+        "closes_only": False,
         "bars": 3,
         "unknown_bars": 0,
         "is_cut": False,

@@ -97,6 +97,29 @@ def test_our_cases_come_as_expected_through_the_evaluator_and_the_database(
         assert execute(database_url, f"SELECT count(*) FROM {table}") == [(0,)]
 
 
+def test_a_live_case_fires_once_on_the_bar_that_is_forming(installation: Installation) -> None:
+    """The same bar is fed again and again, as it is seen at an instant in it; three workers look each time."""
+    closes = [39, 41, 39, 42]
+    case = {
+        "name": "flickers",
+        "config": {
+            "ticker": "T",
+            "timeframe": "1h",
+            "rule": {"indicator": "price", "operator": ">", "value": 40},
+            "options": {"evaluate_on": "live"},
+        },
+        "bars": [
+            [f"2027-03-01T0{min(number, 1)}:00:00Z", *[close] * 4, 1] for number, close in enumerate(closes)
+        ],
+        "now": "2027-03-01T01:30:00Z",
+        "workers": 3,
+        "restarts_at": [2],
+        "expected": {"trigger_bar_times": ["2027-03-01T01:00:00Z"], "final_state_status": "TRIGGERED"},
+    }
+    replayed = installation.run("alerts", "replay", written(installation, {"cases": [case]}), "--check")
+    assert replayed.returncode == 0, replayed.stdout
+
+
 def test_our_cases_try_everything_that_a_case_may_say() -> None:
     given = json.loads(CASES.read_text())["cases"]
     text = json.dumps([case["config"] for case in given])

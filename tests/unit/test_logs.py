@@ -96,11 +96,12 @@ def test_libraries_go_the_same_way_and_chatty_ones_only_when_it_matters() -> Non
     out = io.StringIO()
     configure_logging("api", stream=out)
     logging.getLogger("uvicorn.error").info("Started server process")
-    logging.getLogger("httpx").info("started")
+    logging.getLogger("httpx").info("HTTP Request: POST https://example.com/secret")
+    logging.getLogger("yfinance").info("started")
     logging.getLogger("apscheduler.scheduler").info("Adding job")
     logging.getLogger("sqlalchemy.engine").warning("slow")
     assert [(line["component"], line["message"]) for line in json_lines(out)] == [
-        ("httpx", "started"),
+        ("yfinance", "started"),
         ("sqlalchemy.engine", "slow"),
     ]
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from string import Formatter
 from typing import Any, Final, NewType
 
+from atf.alerts.action import Action, check_actions, parse_actions
 from atf.alerts.legacy import upgraded
 from atf.alerts.rearm import Limits, Rearm, RearmType
 from atf.alerts.schema_validator import AlertSchemaValidator
@@ -74,9 +75,9 @@ class Alert:
     operands: tuple[Operand, ...]
     rearm: Rearm
     limits: Limits
-    is_live: bool
     notify: Notify
     rule_hash: RuleHash
+    actions: tuple[Action, ...] = ()
     events: tuple[int, ...] = field(init=False, compare=False)
     bars_behind: int = field(init=False, compare=False)
     bar_nanoseconds: int = field(init=False, compare=False)
@@ -102,6 +103,11 @@ class Alert:
         """The bars that the rule reads."""
         return self.watched.series
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the bar that is forming is looked at, too."""
+        return self.watched.is_live
+
 
 def fresh_state(alert: Alert, history_until: datetime) -> AlertState:
     """Return the state of an alert that has evaluated nothing yet."""
@@ -115,7 +121,10 @@ def renewed_state(alert: Alert, old: AlertState) -> AlertState:
 
 
 def evaluated_until(alert: Alert, old: AlertState) -> datetime:
-    """Return when the newest bar closed that the alert has evaluated or taken as history."""
+    """Return an instant at which the newest bar that was evaluated or is history has closed, the next one not.
+
+    With a calendar as well: it ends a bar between its opening and the end of its timeframe.
+    """
     if old.last_bar is None:
         return old.history_until
     return max(old.history_until, old.last_bar + alert.series.timeframe.length)
@@ -134,19 +143,6 @@ def parse_alert(config: object) -> Alert:
         _check_what_schemas_cannot(document, problems)
     problems.raise_any(InvalidAlertRule)
     return compile_alert(document)
-
-
-def require_supported(alert: Alert) -> None:
-    """Refuse to watch for what this version only understands: it must not be evaluated as something else.
-
-    Errors: InvalidAlertRule.
-    """
-    if alert.is_live:
-        sentence = "forming bars are not looked at yet; leave it out, or say bar_close"
-        raise InvalidAlertRule(sentence, field="options.evaluate_on")
-    if alert.watched.calendar is not None:
-        sentence = "bars end by the clock, sessions of an exchange are not followed yet; leave it out"
-        raise InvalidAlertRule(sentence, field="calendar")
 
 
 def compile_alert(config: object) -> Alert:
@@ -169,15 +165,15 @@ def _compiled(document: Mapping[str, Any]) -> Alert:
     options = document.get("options", {})
     series = Series(document["ticker"], Timeframe(document["timeframe"]))
     return Alert(
-        watched=Watched(series, document.get("calendar")),
+        watched=Watched(series, document.get("calendar"), options.get("evaluate_on") == "live"),
         rule=rule,
         shape=_shared(shape),
         operands=operands,
         rearm=_rearm(document.get("rearm", DEFAULT_REARM)),
         limits=_limits(options),
-        is_live=options.get("evaluate_on", "bar_close") == "live",
         notify=_notify(document.get("notify", {})),
         rule_hash=rule_hash(document),
+        actions=parse_actions(document.get("actions", ())),
     )
 
 
@@ -191,6 +187,8 @@ def _check_what_schemas_cannot(document: Mapping[str, Any], problems: Problems) 
         if isinstance(found, Mapping):
             with problems, suppress(KeyError, TypeError, ValueError, OverflowError):
                 check(found)  # what is of a wrong type was told already
+    with problems:
+        check_actions(document.get("actions"))
 
 
 @lru_cache(maxsize=65_536)
@@ -208,8 +206,8 @@ def rule_hash(config: Mapping[str, Any]) -> RuleHash:
     """Return SHA-256 over the canonical JSON of what decides when the alert fires.
 
     Ticker, timeframe, rule and rearm count, and the calendar if there is one. The default rearm is filled in,
-    keys are sorted and numbers are doubles, so that 70 and 70.0 are the same rule. Notification and options do
-    not count.
+    keys are sorted and numbers are doubles, so that 70 and 70.0 are the same rule. Notification, actions and
+    options do not count.
     """
     deciding = {name: config[name] for name in ("ticker", "timeframe", "rule")}
     deciding["rearm"] = config.get("rearm", DEFAULT_REARM)

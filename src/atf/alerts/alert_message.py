@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import isfinite
+from typing import Any
 
 from atf.alerts.alert import Alert
 from atf.alerts.trigger import Trigger
@@ -23,21 +24,27 @@ def compose(schedule_id: int, user_id: int, name: str, alert: Alert, trigger: Tr
     return OutgoingMessage(
         user_id=user_id,
         notification_type="alert",
-        title=f"Alert {name}",
+        title=f"Alert {name}" if trigger.live_at is None else f"Alert {name}, on a bar that is still forming",
         body=body,
         priority=Priority(alert.notify.severity),
         dedup_key=trigger_key(schedule_id, alert.rule_hash, trigger.bar_time),
         channels=alert.notify.channels,
-        payload={
-            "alert_id": schedule_id,
-            "ticker": alert.series.symbol,
-            "timeframe": str(alert.series.timeframe),
-            "bar_time": _utc(trigger.bar_time),
-            "readings": storable(trigger.readings),
-            "trigger_number": trigger.number,
-            "late": trigger.is_late,
-        },
+        payload=trigger_payload(schedule_id, alert, trigger),
     )
+
+
+def trigger_payload(schedule_id: int, alert: Alert, trigger: Trigger) -> dict[str, Any]:
+    """Return what programs are told of a trigger."""
+    return {
+        "alert_id": schedule_id,
+        "ticker": alert.series.symbol,
+        "timeframe": str(alert.series.timeframe),
+        "bar_time": _utc(trigger.bar_time),
+        "readings": storable(trigger.readings),
+        "trigger_number": trigger.number,
+        "late": trigger.is_late,
+        "live": trigger.live_at is not None,
+    }
 
 
 def messages_of(

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from atf.alerts.alert import compile_alert, fresh_state, parse_alert, require_supported
+from atf.alerts.alert import Alert, compile_alert, fresh_state, parse_alert
+from atf.alerts.default_rhythm import default_rhythm
 from atf.alerts.state import AlertState
-from atf.errors import InvalidAlertRule, NotFound
+from atf.errors import InvalidAlertRule, InvalidInput, NotFound
 from atf.jobs.run import JobType
 from atf.jobs.schedules_service import SchedulesService
-from atf.market.bars import Timeframe
+from atf.market.closing import Closing
 from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
+from atf.notifications.message import DeliveryStatus
 from atf.schedules.cron_parser import CronParser
 from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleUpdate
 
 _FOR_GOOD: Final = datetime(9999, 1, 1, tzinfo=UTC)
-
-# Right after a bar of each timeframe has closed; daily and weekly bars close at midnight UTC.
-DEFAULT_CRON: Final[Mapping[Timeframe, str]] = {
-    Timeframe.M1: "* * * * *",
-    Timeframe.M5: "*/5 * * * *",
-    Timeframe.M15: "*/15 * * * *",
-    Timeframe.M30: "*/30 * * * *",
-    Timeframe.H1: "0 * * * *",
-    Timeframe.H4: "0 */4 * * *",
-    Timeframe.D1: "0 0 * * *",
-    Timeframe.W1: "0 0 * * *",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +53,11 @@ class AlertRecord:
 
 @dataclass(frozen=True, slots=True)
 class TriggerRecord:
-    """One decision of an alert, as stored."""
+    """One decision of an alert, as stored.
+
+    ``live_at``: when its bar was looked at while it was forming. ``explanation``: the rule's tree as it was
+    judged, and the state before and after (see ``explanation.to_keep``); None if it was not kept.
+    """
 
     bar_time: datetime
     trigger_number: int
@@ -73,6 +67,23 @@ class TriggerRecord:
     decided_at: datetime
     is_muted: bool = False
     acknowledged_at: datetime | None = None
+    live_at: datetime | None = None
+    explanation: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRecord:
+    """What became of one action of a trigger; ``number`` counts the alert's actions from 1."""
+
+    bar_time: datetime
+    trigger_number: int
+    number: int
+    words: str
+    channel: str
+    status: DeliveryStatus
+    attempts: int
+    error: str | None
+    sent_at: datetime | None
 
 
 class AlertsRepository(Protocol):
@@ -94,6 +105,10 @@ class AlertsRepository(Protocol):
 
     async def list_triggers(self, schedule_id: int, limit: int) -> Sequence[TriggerRecord]:
         """Return an alert's triggers, newest first."""
+        ...
+
+    async def list_actions(self, schedule_id: int, limit: int) -> Sequence[ActionRecord]:
+        """Return what became of the actions of an alert's newest triggers."""
         ...
 
     async def mute(self, schedule_id: int, until: datetime | None) -> None:
@@ -126,20 +141,21 @@ class AlertsService:
         Errors: InvalidInput that names the field; nothing is stored then.
         """
         alert = parse_alert(new.config)
-        require_supported(alert)
+        now = await self._clock.now()
+        closing = await self._require_watchable(alert, now)
         series = alert.series
-        await self._data.require_known(series.symbol, series.timeframe, field="ticker")
+        cron, zone = (new.cron, None) if new.cron else default_rhythm(closing, alert.is_live, now)
         wanted = ScheduleCreate(
             name=new.name or f"{series.symbol} {series.timeframe}",
             job_type=JobType.ALERT,
             target=series.symbol,
-            cron=new.cron or DEFAULT_CRON[series.timeframe],
-            timezone=new.timezone,
+            cron=cron,
+            timezone=zone or new.timezone,
             task_params=_document(new.config),
         )
         schedule = self._jobs.prepare(wanted)
+        await self._jobs.require_allowed(user_id, schedule)
         await self._jobs.require_room(user_id)
-        now = await self._clock.now()
         upcoming = CronParser.calculate_next_run(schedule.cron, schedule.timezone, after=now)
         stored = await self._repository.add(
             user_id, schedule, state=fresh_state(alert, now), now=now, next_fire_at=upcoming
@@ -162,6 +178,11 @@ class AlertsService:
         await self.get(user_id, alert_id)
         return await self._repository.list_triggers(alert_id, limit)
 
+    async def actions(self, user_id: int, alert_id: int, limit: int = 20) -> Sequence[ActionRecord]:
+        """Return what became of the actions of an alert's newest triggers. Errors: NotFound."""
+        await self.get(user_id, alert_id)
+        return await self._repository.list_actions(alert_id, limit)
+
     async def pause(self, user_id: int, alert_id: int) -> AlertRecord:
         """Stop evaluating an alert; harmless when it is paused already."""
         await self.get(user_id, alert_id)
@@ -177,17 +198,20 @@ class AlertsService:
     async def edit(self, user_id: int, alert_id: int, config: object) -> AlertRecord:
         """Replace an alert's configuration; with another rule its state begins anew.
 
-        Bars that were evaluated stay history. Runs that wait already evaluate the new configuration.
+        Bars that were evaluated stay history. Runs that wait already evaluate the new configuration. Whoever has
+        the default cron of the old configuration gets that of the new one.
 
         Errors: InvalidInput that names the field; NotFound; Conflict if somebody else changed it first; nothing
                 is changed then.
         """
         alert = parse_alert(config)
-        require_supported(alert)
-        await self.get(user_id, alert_id)
-        series = alert.series
-        await self._data.require_known(series.symbol, series.timeframe, field="ticker")
-        update = ScheduleUpdate(target=series.symbol, task_params=_document(config))
+        record = await self.get(user_id, alert_id)
+        now = await self._clock.now()
+        closing = await self._require_watchable(alert, now)
+        update = ScheduleUpdate(target=alert.series.symbol, task_params=_document(config))
+        if await self._has_default_rhythm(record, now):
+            cron, zone = default_rhythm(closing, alert.is_live, now)
+            update = replace(update, cron=cron, timezone=zone or "UTC")
         await self._jobs.update_schedule(user_id, alert_id, update)
         return await self.get(user_id, alert_id)
 
@@ -219,6 +243,29 @@ class AlertsService:
         """Delete an alert; what it triggered stays on record."""
         await self.get(user_id, alert_id)
         await self._jobs.delete_schedule(user_id, alert_id)
+
+    async def _has_default_rhythm(self, record: AlertRecord, now: datetime) -> bool:
+        """Whether an alert is looked at as one is whose user did not say when."""
+        try:
+            alert = compile_alert(record.task_params)
+            closing = await self._data.closing(alert.series.timeframe, alert.watched.calendar)
+        except InvalidInput:  # it was changed by hand in the database
+            return False
+        cron, zone = default_rhythm(closing, alert.is_live, now)
+        return (record.cron, record.timezone) == (cron, zone or "UTC")
+
+    async def _require_watchable(self, alert: Alert, now: datetime) -> Closing:
+        """Return when the bars of an alert close, if there are such bars here.
+
+        Errors: InvalidInput that names the field of what there is not.
+        """
+        series = alert.series
+        closing = await self._data.closing(series.timeframe, alert.watched.calendar)
+        await self._data.require_known(series.symbol, series.timeframe, field="ticker")
+        if alert.is_live:
+            field = "options.evaluate_on"
+            await self._data.require_forming(series.symbol, series.timeframe, now=now, field=field)
+        return closing
 
 
 def _document(config: object) -> Mapping[str, Any]:

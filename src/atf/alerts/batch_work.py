@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 
 from atf.alerts.evaluation import Evaluated
 from atf.alerts.looking_again import pause_for_bar
+from atf.alerts.market_view import MarketView
 from atf.alerts.outcome import LoadedAlert, LoadedAlerts, Outcomes
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure
-from atf.market.bars import Series
-from atf.market.fetched_bars import FetchedBars
-from atf.market.resampling import opening_time
+from atf.market.bars import Series, to_nanoseconds
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -61,29 +60,35 @@ class BatchWork:
         self.failures += [Failure(run, error, is_permanent=True) for run in self._runs[schedule_id]]
 
     def sorted_out(
-        self, loaded: LoadedAlerts, fetched: FetchedBars, pauses: Mapping[Series, timedelta], now: datetime
+        self, loaded: LoadedAlerts, view: MarketView, pauses: Mapping[Series, timedelta]
     ) -> LoadedAlerts:
         """Return the alerts whose bars are there; those of unknown series fail.
 
         Those of late series wait as long as ``pauses`` says.
         """
-        ready = []
+        ready, closed = [], view.closed
         for row, one in enumerate(loaded.alerts):
             series = one.alert.series
-            if series in fetched.ready:
+            if view.refused and one.alert.watched in view.refused:
+                self.fail(one.stored.schedule_id, view.refused[one.alert.watched])
+            elif series in closed.ready:
                 ready.append(row)
-                if series in fetched.awaited:
-                    self._wait(one, now)
-            elif series in fetched.unknown:
-                self.fail(one.stored.schedule_id, LookupError(fetched.unknown[series]))
+            elif series in closed.unknown:
+                self.fail(one.stored.schedule_id, LookupError(closed.unknown[series]))
             else:
                 self.late.setdefault(pauses[series], []).extend(self._runs[one.stored.schedule_id])
         _tell_late(pauses)
-        return loaded if len(ready) == len(loaded) else loaded.take(ready)
+        found = loaded if len(ready) == len(loaded) else loaded.take(ready)
+        if view.awaited:
+            for one, last_bar in zip(found.alerts, found.states.last_bar.tolist(), strict=True):
+                due = view.awaited.get(one.alert.watched)
+                # The bar of a session may have been judged before the clock has closed it.
+                if due is not None and last_bar < to_nanoseconds(due.opens_at):
+                    self._wait(one, view.now - due.closed_at)
+        return found
 
-    def _wait(self, loaded: LoadedAlert, now: datetime) -> None:
-        timeframe = loaded.alert.series.timeframe
-        pause = pause_for_bar(now - opening_time(now, timeframe), timeframe)
+    def _wait(self, loaded: LoadedAlert, late: timedelta) -> None:
+        pause = pause_for_bar(late, loaded.alert.series.timeframe)
         if pause is not None:
             self.waiting[loaded.stored.schedule_id] = pause
 

@@ -18,7 +18,8 @@ from atf.alerts.machine import BarColumn, RearmColumns, advance, expire
 from atf.alerts.reading_table import Ends, ReadingTable
 from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import Cohort, Levels, Roster, SlotColumn
-from atf.alerts.state import FIRST_FINAL, NEVER, SIDE_CODES, SIDE_OF_CODE, IntArray, StateColumns
+from atf.alerts.state import FIRST_FINAL, NEVER, SIDE_CODES, SIDE_OF_CODE, AlertState, IntArray, StateColumns
+from atf.alerts.traced_bar import TracedBar
 from atf.alerts.trigger import Trigger, trigger_of
 from atf.alerts.watched import Watched
 from atf.market.bars import FloatArray, to_instant, to_nanoseconds
@@ -221,7 +222,8 @@ class _Judging:
         band = _band(cohort, values, judged)
         if self._recorder is not None:
             self._recorder.judged(values, judged, band, is_new)
-        self._step(columns, is_new, opens, closes, judged.truth, band)
+        seen = _Seen(values, judged, band, before)
+        self._step(columns, is_new, opens, closes, seen)
         self._result.states.put(cohort.rows, columns)
         self._keep_sides(sides, before, judged, is_new & (opens == columns.last_bar[:, None]))
 
@@ -231,16 +233,19 @@ class _Judging:
         is_new: BoolArray,
         opens: IntArray,
         closes: IntArray,
-        truth: TruthArray,
-        band: TruthArray,
+        seen: _Seen,
     ) -> None:
         counted = np.zeros(len(columns), dtype=np.int64)
         for index in range(self._width):
             column = BarColumn(
-                is_new[:, index], opens[:, index], closes[:, index], truth[:, index], band[:, index]
+                is_new[:, index],
+                opens[:, index],
+                closes[:, index],
+                seen.judged.truth[:, index],
+                seen.band[:, index],
             )
             is_history = column.close_time <= columns.history_until
-            was_closed = ~columns.is_open
+            was_closed, before = ~columns.is_open, columns.copy()
             fires = advance(columns, self._cohort.rearm, column)
             if self._cohort.tells_rearming is not None:
                 opened = was_closed & (columns.is_open | fires) & self._cohort.tells_rearming & ~is_history
@@ -249,7 +254,7 @@ class _Judging:
             if self._recorder is not None:
                 self._recorder.stepped(index, columns, fires)
             if fires.any():
-                self._tell(np.flatnonzero(fires), index, columns)
+                self._tell(np.flatnonzero(fires), index, seen, before, columns)
         self._result.bars[self._cohort.rows] = counted
 
     def _values(self, slot: SlotColumn, width: int) -> FloatArray:
@@ -274,16 +279,25 @@ class _Judging:
             bad |= hit
         return bad
 
-    def _tell(self, places: IntArray, index: int, columns: StateColumns) -> None:
+    def _tell(self, places: IntArray, index: int, seen: _Seen, before: StateColumns, after: StateColumns) -> None:
         from_end = self._width - index
         for place in places.tolist():
             row = int(self._cohort.rows[place])
             alert, watched = self._roster.alerts[row], self._table.watched_of(row)
-            values = [float(one[place, 0 if one.shape[1] == 1 else index]) for one in self._values_of]
-            trigger = trigger_of(
-                alert, watched, len(watched.bars) - from_end, values, int(columns.trigger_count[place]), self._now
+            at = len(watched.bars) - from_end
+            state = AlertState(alert.rule_hash)
+            bar = TracedBar(
+                open_time=watched.bars.time_at(at),
+                close_time=watched.closes_at(at),
+                values=seen.values_at(place, index),
+                truth=int(seen.judged.truth[place, index]),
+                leaves={number: int(one[place, index]) for number, one in seen.judged.leaves.items()},
+                band=int(seen.band[place, index]),
+                before=before.state(place, state, seen.sides_at(place, index - 1)),
+                after=after.state(place, state, seen.sides_at(place, index)),
+                is_triggered=True,
             )
-            self._result.triggers.setdefault(row, []).append(trigger)
+            self._result.triggers.setdefault(row, []).append(trigger_of(alert, watched, at, bar, self._now))
 
     def _tell_rearmed(self, places: IntArray, open_time: IntArray) -> None:
         for place in places.tolist():
@@ -294,6 +308,8 @@ class _Judging:
         self, sides: Sequence[Sides], before: Mapping[int, TruthArray], judged: Judged, is_last: BoolArray
     ) -> None:
         """Keep the sides after the bar that was evaluated last: an alert may have ended before the newest."""
+        if not judged.sides:
+            return
         places, newest = np.arange(len(is_last)), is_last.argmax(axis=1)
         has_last = is_last.any(axis=1)
         changed: dict[int, dict[str, str]] = {}
@@ -303,6 +319,28 @@ class _Judging:
                 row = int(self._cohort.rows[place])
                 changed.setdefault(row, dict(sides[row]))[str(number)] = SIDE_OF_CODE[int(last[place])]
         self._result.sides.update(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a cohort saw on all its bars. Shape: (a, b) each, ``before`` (a,): the sides before the first bar."""
+
+    values: Sequence[FloatArray]
+    judged: Judged
+    band: TruthArray
+    before: Mapping[int, TruthArray]
+
+    def values_at(self, place: int, index: int) -> tuple[float, ...]:
+        """Return the operands' values of one alert on one bar."""
+        return tuple([float(one[place, 0 if one.shape[1] == 1 else index]) for one in self.values])
+
+    def sides_at(self, place: int, index: int) -> dict[str, str]:
+        """Return the sides of one alert after one bar, -1 for those before the first."""
+        sides = {
+            number: int(column[place, index] if index >= 0 else self.before[number][place])
+            for number, column in self.judged.sides.items()
+        }
+        return {str(number): SIDE_OF_CODE[side] for number, side in sides.items() if side}
 
 
 def _only(is_new: BoolArray, values: FloatArray) -> FloatArray:

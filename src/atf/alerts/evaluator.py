@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -16,12 +16,14 @@ from typing import Final, Protocol
 from atf.alerts.alert_log import log_committed
 from atf.alerts.batch_work import BatchWork, Judged
 from atf.alerts.evaluation import bars_needed, evaluate
+from atf.alerts.live_evaluation import look_at_forming, with_forming
 from atf.alerts.loading import AlertLoader, CompiledRules, StoredAlerts
 from atf.alerts.looking_again import LateSeries
+from atf.alerts.market_view import MarketView, look_at
 from atf.alerts.outcome import LoadedAlerts, Outcomes
 from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import roster_of
-from atf.alerts.watched import Watched, close_times
+from atf.alerts.watched import Watched
 from atf.errors import TransactionConflict, UnstorableData
 from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, WorkerId
@@ -52,6 +54,10 @@ class AlertCommit(Protocol):
 
     async def triggers(self, outcomes: Outcomes) -> None:
         """Record each trigger."""
+        ...
+
+    async def roles(self, user_ids: Collection[int]) -> Mapping[int, str]:
+        """Return the roles of those of the users that are active."""
         ...
 
     async def outbox(self, messages: Sequence[OutgoingMessage]) -> None:
@@ -134,19 +140,23 @@ class AlertEvaluator:
         now = await self._clock.now()
         loaded = await self._loader.load(work, now)
         wanted = _wanted(loaded, now)
-        fetched = await self._data.closed_bars_of(wanted, until=now, within=self._patience)
-        for sentence in fetched.stale.values():
+        view = await look_at(self._data, wanted, loaded.watched, now, self._patience)
+        for sentence in view.closed.stale.values():
             _LOGGER.warning("%s", sentence)
-        pauses = self._late.pauses(fetched.late, fetched.ready, now)
-        ready = work.sorted_out(loaded, fetched, pauses, now)
-        watched = {one: self._watched(one, fetched.ready) for one in ready.watched()}
+        pauses = self._late.pauses(view.closed.late, view.closed.ready, now)
+        ready = work.sorted_out(loaded, view, pauses)
+        watched = {one: self._watched(one, view) for one in ready.watched}
+        forming = {one: self._with_forming(watched[one], view.forming[one], now) for one in view.forming}
         # In a thread: the loop must go on renewing the lease.
-        judged = await asyncio.to_thread(_judged, ready, watched, now)
+        judged = await asyncio.to_thread(_judged, ready, watched, forming, now)
         return work.judged(judged)
 
-    def _watched(self, watched: Watched, ready: Mapping[Series, Bars]) -> WatchedBars:
-        bars = ready[watched.series]
-        return WatchedBars(bars, close_times(bars, watched.series.timeframe), self._indicators.session(bars))
+    def _watched(self, watched: Watched, view: MarketView) -> WatchedBars:
+        bars = view.bars(watched)
+        return WatchedBars(bars, view.closing(watched).times(bars.open_time), self._indicators.session(bars))
+
+    def _with_forming(self, closed: WatchedBars, forming: Bars, now: datetime) -> WatchedBars:
+        return with_forming(closed, forming, now, self._indicators)
 
     async def _commit(self, worker_id: WorkerId, outcomes: Outcomes) -> list[Outcomes]:
         """Commit all, or halve until the one that the database refuses stands alone and fails alone."""
@@ -191,7 +201,7 @@ class AlertEvaluator:
                 raise _NotOurs
             await commit.states(outcomes)
             await commit.triggers(outcomes)
-            await commit.outbox(outcomes.messages())
+            await commit.outbox([*outcomes.messages(), *await _actions(commit, outcomes)])
             if len(await commit.runs(worker_id, completions)) < len(completions):
                 raise _NotOurs
         return outcomes
@@ -205,7 +215,7 @@ class AlertEvaluator:
             valid = ours if len(rows) == len(ours) else ours.take(rows)
             await commit.states(valid)
             await commit.triggers(valid)
-            await commit.outbox(valid.messages())
+            await commit.outbox([*valid.messages(), *await _actions(commit, valid)])
             await commit.runs(worker_id, valid.completions())
         if len(valid) < len(ours):  # somebody else moved these alerts on; look again with what they left
             kept = set(rows)
@@ -223,6 +233,12 @@ class AlertEvaluator:
                 await commit.runs(worker_id, work.skipped)
 
 
+async def _actions(commit: AlertCommit, outcomes: Outcomes) -> list[OutgoingMessage]:
+    """Return what the triggers make happen; roles are asked for once a batch, and only if there is an action."""
+    users = outcomes.acting_users()
+    return outcomes.actions(await commit.roles(users)) if users else []
+
+
 def _wanted(loaded: LoadedAlerts, now: datetime) -> dict[Series, int]:
     """How many bars of which series the alerts read: each series is fetched once, as far as any needs it."""
     wanted: dict[Series, int] = {}
@@ -233,16 +249,24 @@ def _wanted(loaded: LoadedAlerts, now: datetime) -> dict[Series, int]:
     return wanted
 
 
-def _judged(loaded: LoadedAlerts, watched: Mapping[Watched, WatchedBars], now: datetime) -> list[Judged]:
+def _judged(
+    loaded: LoadedAlerts,
+    watched: Mapping[Watched, WatchedBars],
+    forming: Mapping[Watched, WatchedBars],
+    now: datetime,
+) -> list[Judged]:
     """Judge all together, or halve until the one that cannot be judged stands alone and fails alone."""
     try:
-        found = evaluate(roster_of(loaded.compiled), loaded.states.copy(), loaded.sides, watched, now)
+        roster = roster_of(loaded.compiled)
+        found = evaluate(roster, loaded.states.copy(), loaded.sides, watched, now)
+        if forming:
+            look_at_forming(roster, loaded.sides, forming, now, found)
     except Exception as exc:  # noqa: BLE001 - one alert's mistake costs only itself
         if len(loaded) == 1:
             return [Judged(loaded, exc)]
         middle = len(loaded) // 2
         return [
-            *_judged(loaded.take(range(middle)), watched, now),
-            *_judged(loaded.take(range(middle, len(loaded))), watched, now),
+            *_judged(loaded.take(range(middle)), watched, forming, now),
+            *_judged(loaded.take(range(middle, len(loaded))), watched, forming, now),
         ]
     return [Judged(loaded, found)]

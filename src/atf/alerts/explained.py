@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from atf.alerts.alert import Alert
 from atf.alerts.alert_message import trigger_key
 from atf.alerts.alerts_service import AlertRecord, TriggerRecord
-from atf.alerts.explanation import as_json, as_text, shown_time, state_json
+from atf.alerts.explanation import as_json, as_text, kept_lines, shown_time, state_json, to_keep
 from atf.alerts.state import AlertState
-from atf.alerts.trace import TracedBar
+from atf.alerts.traced_bar import TracedBar
 from atf.rules.words import number_words
 
 
@@ -65,8 +65,15 @@ class Explained:
             yield self._why_preview()
         for one in self.recorded:
             yield _record_words(one, is_of_this_rule=self._is_of_this_rule(one))
+            if one.explanation is not None and one.explanation["rule"] != self._tree:
+                yield "\n".join(["It saw then:", *kept_lines(one.explanation)])
         yield from self._contradictions()
         yield from self._what_is_not_evaluated()
+
+    @property
+    def _tree(self) -> Mapping[str, Any]:
+        tree: Mapping[str, Any] = to_keep(self.alert, self.bar)["rule"]
+        return tree
 
     def _why_preview(self) -> str:
         if self.bar.close_time <= self.stored.created_at:
@@ -81,9 +88,12 @@ class Explained:
 
     def _contradictions(self) -> Iterator[str]:
         why = "the bars may have been revised since, or the alert was paused or edited in between"
+        if self.alert.is_live:
+            why = f"bars that are still forming were looked at, too, and are not on record; or {why}"
         if not self.is_preview and self._is_evaluated:
-            has_record = any(map(self._is_of_this_rule, self.recorded))
-            if has_record and not self.bar.is_triggered:
+            own = [one for one in self.recorded if self._is_of_this_rule(one)]
+            has_record, is_live = bool(own), any(one.live_at is not None for one in own)
+            if has_record and not is_live and not self.bar.is_triggered:
                 yield f"The bars as they are now would not trigger: {why}."
             if self.bar.is_triggered and not has_record:
                 yield f"No trigger is on record for this bar: {why}."
@@ -126,6 +136,8 @@ class Explained:
 def _record_words(one: TriggerRecord, *, is_of_this_rule: bool) -> str:
     read = ", ".join(f"{name} = {number_words(value)}" for name, value in one.readings.items())
     late = ", late" if one.is_late else ""
+    if one.live_at is not None:
+        late = f", on the bar as it was at {one.live_at:%H:%M:%S}Z, before it closed"
     rule = "" if is_of_this_rule else " of an earlier rule"
     return f"On record: trigger {one.trigger_number}{rule}, decided {shown_time(one.decided_at)}{late}; {read}."
 
@@ -135,7 +147,9 @@ def _record_json(one: TriggerRecord) -> dict[str, Any]:
         "number": one.trigger_number,
         "readings": dict(one.readings),
         "is_late": one.is_late,
+        "live_at": one.live_at,
         "decided_at": one.decided_at,
+        "explanation": one.explanation,
     }
 
 

@@ -14,9 +14,12 @@ from atf.alerts.evaluation import HISTORY_BARS
 from atf.alerts.explained import Explained
 from atf.alerts.explanation import shown_time
 from atf.alerts.past_bars import PastBars
+from atf.alerts.readings import WatchedBars
 from atf.alerts.rearm import Limits
 from atf.alerts.state import BEGINNING, AlertState, AlertStatus, DataStatus, Gate
-from atf.alerts.trace import TracedBar, trace, watched_bars
+from atf.alerts.trace import trace, watched_bars
+from atf.alerts.traced_bar import TracedBar
+from atf.alerts.watched import Watched
 from atf.errors import NotFound
 from atf.market.bars import Bars, Series
 from atf.market.market_clock import MarketClock
@@ -25,6 +28,10 @@ _STEPS: Final = 2_000
 """So many bars before the wanted one are stepped through: gate, count and cooldown have settled by then."""
 _ALL_TRIGGERS: Final = 1_000_000
 _LISTED_BARS: Final = 100_000
+
+
+ClosedTrigger = tuple[datetime, TriggerRecord]
+"""A trigger on record, and when its bar closed."""
 
 
 class AlertRecords(Protocol):
@@ -56,11 +63,13 @@ class AlertExplainer:
         stored = await self._alerts.get(user_id, alert_id)
         alert, now = compile_alert(stored.task_params), await self._clock.now()
         state = _state_of(stored, alert, now)
-        newest = await self._newest(alert.series, now)
+        closing = await self._bars.closing(alert.watched)
+        newest = await self._newest(alert.watched, now)
         bars = await self._bars_up_to(alert, at or state.last_bar or newest, now)
         triggers = await self._alerts.triggers(user_id, alert_id, _ALL_TRIGGERS)
+        earlier = [(closing.at(one.bar_time), one) for one in triggers]
         is_shown_newest = at is None and bars.time_at(len(bars) - 1) == newest
-        bar = await asyncio.to_thread(_traced, alert, state, bars, now, triggers)
+        bar = await asyncio.to_thread(_traced, alert, state, watched_bars(bars, closing), now, earlier)
         return Explained(
             stored,
             alert,
@@ -70,10 +79,10 @@ class AlertExplainer:
             newer=newest if at is None and not is_shown_newest else None,
         )
 
-    async def _newest(self, series: Series, now: datetime) -> datetime:
-        bars = await self._bars.closed_bars(series, now, 1)
+    async def _newest(self, watched: Watched, now: datetime) -> datetime:
+        bars = await self._bars.watched_bars(watched, now, 1, now=now)
         if not len(bars):
-            raise NotFound(f"no bar of {series} has closed yet")
+            raise NotFound(f"no bar of {watched.series} has closed yet")
         return bars.time_at(len(bars) - 1)
 
     async def _bars_up_to(self, alert: Alert, at: datetime, now: datetime) -> Bars:
@@ -81,10 +90,12 @@ class AlertExplainer:
         length = alert.series.timeframe.length
         if at <= now:  # no bar that is open later is closed now
             most = _STEPS + HISTORY_BARS + alert.bars_behind + 1
-            bars = await self._bars.closed_bars(alert.series, min(now, at + length), most)
+            bars = await self._bars.watched_bars(alert.watched, min(now, at + length), most, now=now)
+            bars = bars[: bars.first_after(at)]
             if len(bars) and at < bars.time_at(len(bars) - 1) + length:
                 return bars
-        raise NotFound(_absence(alert.series, at, await self._bars.closed_bars(alert.series, now, _LISTED_BARS)))
+        listed = await self._bars.watched_bars(alert.watched, now, _LISTED_BARS, now=now)
+        raise NotFound(_absence(alert.series, at, listed))
 
 
 def _absence(series: Series, at: datetime, bars: Bars) -> str:
@@ -128,10 +139,10 @@ def _parsed(document: Mapping[str, Any]) -> AlertState:
 
 
 def _traced(
-    alert: Alert, state: AlertState, bars: Bars, now: datetime, triggers: Sequence[TriggerRecord]
+    alert: Alert, state: AlertState, watched: WatchedBars, now: datetime, triggers: Sequence[ClosedTrigger]
 ) -> TracedBar:
     """Return the newest of the bars, after the alert was stepped through those before it."""
-    watched = watched_bars(alert.watched, bars)
+    bars = watched.bars
     first = len(bars) - 1 - _STEPS
     begin = watched.closes_at(first - 1) if first > 0 else BEGINNING
     # Of bars that it did not watch, the alert did not use up what it may trigger.
@@ -139,7 +150,7 @@ def _traced(
     if watched.closes_at(len(bars) - 1) <= state.history_until:
         return trace(unlimited, fresh_state(alert, begin), watched, now).bars[-1]
     begin = max(begin, state.history_until)
-    earlier = [one for one in triggers if one.bar_time + alert.series.timeframe.length <= begin]
+    earlier = [one for one in triggers if one[0] <= begin]
     initial = _after_triggers(alert, fresh_state(alert, begin), earlier)
     if not initial.status.is_final:
         return trace(alert, initial, watched, now).bars[-1]
@@ -147,13 +158,13 @@ def _traced(
     return replace(bar, before=initial, after=initial, is_triggered=False)
 
 
-def _after_triggers(alert: Alert, state: AlertState, triggers: Sequence[TriggerRecord]) -> AlertState:
+def _after_triggers(alert: Alert, state: AlertState, triggers: Sequence[ClosedTrigger]) -> AlertState:
     """Return a state that has triggered before, newest first; those of an earlier rule do not count."""
-    ours = [one for one in triggers if f":{alert.rule_hash[:16]}:" in one.dedup_key]
+    ours = [one for one in triggers if f":{alert.rule_hash[:16]}:" in one[1].dedup_key]
     if not ours:
         return state
-    newest, most = ours[0], alert.limits.max_triggers
-    ends = newest.bar_time + alert.series.timeframe.length + alert.rearm.cooldown
+    (closed_at, newest), most = ours[0], alert.limits.max_triggers
+    ends = (newest.live_at or closed_at) + alert.rearm.cooldown
     return replace(
         state,
         trigger_count=newest.trigger_number,

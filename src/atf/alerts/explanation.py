@@ -14,7 +14,7 @@ from atf.alerts.alert import Alert
 from atf.alerts.rearm import RearmType
 from atf.alerts.rearming import Rearming, span_words
 from atf.alerts.state import AlertState, Gate
-from atf.alerts.trace import TracedBar
+from atf.alerts.traced_bar import TracedBar
 from atf.rules.rule import AllOf, AnyOf, Leaf, Not, Rule
 from atf.rules.truth import FALSE, TRUE, UNKNOWN
 from atf.rules.words import leaf_words, number_words, operand_words
@@ -43,6 +43,20 @@ def as_json(alert: Alert, bar: TracedBar, *, is_preview: bool = False) -> dict[s
         "cooldown_left_seconds": None if (left := _cooldown_left(bar)) is None else left.total_seconds(),
         "bars_left": _bars_left(alert, bar),
     }
+
+
+def to_keep(alert: Alert, bar: TracedBar) -> dict[str, Any]:
+    """Return what is stored with a trigger: the tree as it was, and the state before and after."""
+    return {
+        "rule": _Tree(alert, bar).node(alert.rule),
+        "before": state_json(bar.before),
+        "after": state_json(bar.after),
+    }
+
+
+def kept_lines(kept: Mapping[str, Any]) -> list[str]:
+    """Return the tree that was stored with a trigger as lines."""
+    return list(_lines(kept["rule"], "", ""))
 
 
 def as_text(alert: Alert, bar: TracedBar, *, is_preview: bool = False) -> str:

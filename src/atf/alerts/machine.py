@@ -120,11 +120,25 @@ def advance(states: StateColumns, rearm: RearmColumns, bar: BarColumn) -> BoolAr
     is_judged = is_live & ~is_history
     if rearm.type is RearmType.CROSSING:
         _turn_gate_on_history(states, is_history, bar)
-    fires = _track_and_fire(states, rearm, bar, is_judged & (bar.truth != 0))
+    fires = _track_and_fire(states, rearm, bar, is_judged)
     _set_status(states, rearm, is_live, bar.close_time)
     states.data_status[is_judged] = np.where(bar.truth[is_judged] == 0, _NO_DATA, _OK)
     states.last_bar[is_live] = bar.open_time[is_live]
     return fires
+
+
+def fire_early(states: StateColumns, rearm: RearmColumns, now: int, bar_time: IntArray) -> None:
+    """Change the states of alerts that fire on a bar which is still forming, at ``now`` (nanoseconds).
+
+    Committed at once: the gate, the cooldown, the bar of the trigger and how manieth it was. The count, the sides
+    and an opening of the gate wait for the close; ``last_bar`` does not move, so that the bar is judged then.
+    """
+    if not rearm.type.keeps_gate_open:
+        states.is_open[:] = False
+    states.trigger_count += 1
+    states.cooldown_until = np.where(rearm.cooldown > 0, now + rearm.cooldown, NEVER)
+    states.last_trigger_bar = bar_time.copy()
+    _set_status(states, rearm, np.ones(len(states), dtype=np.bool_), np.full(len(states), now, dtype=np.int64))
 
 
 def expire(states: StateColumns, rearm: RearmColumns, now: int) -> None:
@@ -141,17 +155,21 @@ def _turn_gate_on_history(states: StateColumns, is_history: BoolArray, bar: BarC
     states.is_open &= ~(is_history & (bar.truth > 0))
 
 
-def _track_and_fire(states: StateColumns, rearm: RearmColumns, bar: BarColumn, is_known: BoolArray) -> BoolArray:
+def _track_and_fire(states: StateColumns, rearm: RearmColumns, bar: BarColumn, is_judged: BoolArray) -> BoolArray:
+    is_known = is_judged & (bar.truth != 0)
     keeps_open = rearm.type.keeps_gate_open
     states.is_open |= is_known if keeps_open else is_known & (bar.truth < 0) & (bar.band < 0)
     counts = is_known & (bar.truth > 0) & states.is_open
     states.count = np.where(is_known, np.where(counts, states.count + 1, 0), states.count)
     is_due: BoolArray = counts & (states.count >= rearm.bars) & (bar.close_time >= states.cooldown_until)
+    # A bar that has triggered before it closed does not trigger again; only now does that trigger end its count.
+    has_fired = bar.open_time == states.last_trigger_bar
+    if has_fired.any():
+        states.count[has_fired & is_judged] = 0
     if not is_due.any():
         return is_due
     states.count[is_due] = 0
-    # A bar that has triggered before it closed does not trigger again.
-    fires: BoolArray = is_due & (bar.open_time != states.last_trigger_bar)
+    fires: BoolArray = is_due & ~has_fired
     if not keeps_open:
         states.is_open[fires] = False
     states.trigger_count[fires] += 1

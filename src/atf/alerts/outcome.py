@@ -12,6 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from atf.alerts.action_message import action_messages
+from atf.alerts.action_permission import refusal_of
 from atf.alerts.alert import Alert
 from atf.alerts.alert_message import messages_of, rearmed_message
 from atf.alerts.evaluation import Evaluated
@@ -94,6 +96,7 @@ class LoadedAlerts:
         """The rules."""
         return [one.alert for one in self.alerts]
 
+    @cached_property
     def watched(self) -> list[Watched]:
         """Return what the alerts watch, each once."""
         return list(dict.fromkeys(alert.watched for alert in self.compiled))
@@ -176,6 +179,23 @@ class Outcomes:
                 for bar_time in self.evaluated.rearmed.get(row, [])
             ]
         return found
+
+    def acting_users(self) -> set[int]:
+        """Return whose alerts have triggered and have actions; a muted alert does nothing."""
+        return {self.loaded[row].stored.user_id for row, _ in self._acting()}
+
+    def actions(self, roles: Mapping[int, str]) -> list[OutgoingMessage]:
+        """Return one message for each action of each trigger; ``roles`` are those of active users by id."""
+        found: list[OutgoingMessage] = []
+        for row, trigger in self._acting():
+            stored, alert = self.loaded[row].stored, self.loaded[row].alert
+            refusal = refusal_of(roles.get(stored.user_id))
+            found += action_messages(stored.schedule_id, stored.user_id, stored.name, alert, trigger, refusal)
+        return found
+
+    def _acting(self) -> list[tuple[int, Trigger]]:
+        triggers = self.triggers()
+        return [one for one in triggers if self.loaded[one[0]].alert.actions and not self.is_muted[one[0]]]
 
     def newest_run(self, row: int) -> ClaimedRun:
         """Return the run that tells an alert's result; its other runs are covered by it."""

@@ -20,6 +20,7 @@ from atf.alerts.trace import Trace, trace, watched_bars
 from atf.alerts.trigger import Trigger
 from atf.errors import NotFound
 from atf.market.bars import Bars, TimeArray, to_instant
+from atf.market.closing import Closing
 from atf.rules.truth import UNKNOWN
 
 MOST_BARS: Final = 100_000
@@ -80,21 +81,30 @@ class Previewed:
 
 
 def preview_on(
-    alert: Alert, bars: Bars, now: datetime, since: datetime | None = None, until: datetime | None = None
+    alert: Alert,
+    bars: Bars,
+    now: datetime,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    *,
+    closing: Closing | None = None,
 ) -> Previewed:
     """Return what an alert would have done on the bars that open in a range, its ends included.
 
-    Bars before the range feed indicators and sides. Bars that are not closed at ``now`` are left out.
+    Bars before the range feed indicators and sides. Bars that are not closed at ``now`` are left out: by
+    ``closing``, which must be given for an alert with a calendar, else by the clock.
 
-    Errors: NotFound if there are no bars in the range.
+    Errors: NotFound if there are no bars in the range; TypeError without the sessions of a calendar.
     """
-    length = alert.series.timeframe.length
-    closed = bars.closed_at(now if until is None else min(now, until + length), alert.series.timeframe)
+    if alert.watched.calendar is not None and closing is None:
+        raise TypeError(f"the sessions of {alert.watched.calendar} end the alert's bars and must be given")
+    closing = closing or Closing(alert.series.timeframe)
+    closed = closing.closed_at(bars if until is None else bars[: bars.first_after(until)], now)
     wanted = len(closed.since(since))
     if not wanted:
         raise NotFound(_nothing(alert, bars))
     first = len(closed) - min(wanted, MOST_BARS)
-    watched = watched_bars(alert.watched, closed)
+    watched = watched_bars(closed, closing)
     begin = watched.closes_at(first - 1) if first else BEGINNING
     found = trace(alert, fresh_state(alert, begin), watched, now)
     return Previewed(preview_of(found, is_cut=wanted > MOST_BARS), found)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from atf.alerts.readings import WatchedBars, newest, read
+from atf.alerts.readings import WatchedBars, newest, read, read_newest
 from atf.alerts.roster import Roster
 from atf.alerts.state import FIRST_FINAL, NEVER, IntArray, StateColumns
 from atf.alerts.watched import Watched
@@ -48,7 +48,7 @@ class ReadingTable:
 
     def __init__(self, roster: Roster, watched: Mapping[Watched, WatchedBars], ends: Ends) -> None:
         self._roster = roster
-        self._watched = watched
+        self._watched = [watched.get(one) for one in roster.watched]
         self._ends = ends
         self._newest = np.full(len(roster.readings), np.nan)
         self._is_read = np.zeros(len(roster.readings), dtype=np.bool_)
@@ -58,7 +58,7 @@ class ReadingTable:
         """Return the readings for the newest ``width`` bars. Shape: (a,) -> (a, width)."""
         if width == 1:
             for number in np.unique(readings[~self._is_read[readings]]).tolist():
-                self._newest[number] = self._read(number, 1)[0]
+                self._newest[number] = self._read_newest(number)
                 self._is_read[number] = True
             return self._newest[readings][:, None]
         numbers, places = np.unique(readings, return_inverse=True)
@@ -69,19 +69,33 @@ class ReadingTable:
         if width == 1:
             return self._ends.opens[rows][:, None], self._ends.closes[rows][:, None]
         numbers, places = np.unique(self._roster.watched_of[rows], return_inverse=True)
-        found = [self._watched[self._roster.watched[number]] for number in numbers.tolist()]
+        found = [self._watched_at(number) for number in numbers.tolist()]
         opens = np.array([newest(one.bars.open_time, width) for one in found])
         closes = np.array([newest(one.close_time, width) for one in found])
         return opens[places], closes[places]
 
     def watched_of(self, row: int) -> WatchedBars:
         """Return the bars that the alert in a row watches."""
-        return self._watched[self._roster.watched[self._roster.watched_of[row]]]
+        return self._watched_at(int(self._roster.watched_of[row]))
+
+    def _watched_at(self, number: int) -> WatchedBars:
+        found = self._watched[number]
+        if found is None:
+            raise KeyError(self._roster.watched[number])
+        return found
+
+    def _read_newest(self, number: int) -> float:
+        watched, source, offset = self._roster.readings[number]
+        try:
+            return read_newest(self._watched_at(watched), source, offset)
+        except Exception as exc:  # noqa: BLE001 - an indicator's mistake costs only the alerts that read it
+            self.failed[number] = exc
+            return np.nan
 
     def _read(self, number: int, width: int) -> FloatArray:
         watched, source, offset = self._roster.readings[number]
         try:
-            return read(self._watched[self._roster.watched[watched]], source, offset, width)
+            return read(self._watched_at(watched), source, offset, width)
         except Exception as exc:  # noqa: BLE001 - an indicator's mistake costs only the alerts that read it
             self.failed[number] = exc
             return np.full(width, np.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import nan
 
 import numpy as np
 
@@ -39,16 +40,24 @@ def source_of(operand: Measured) -> Source:
     return operand.request if isinstance(operand, IndicatorOperand) else operand.column
 
 
+def read_newest(watched: WatchedBars, source: Source, offset: int) -> float:
+    """Return what is read ``offset`` bars before the newest one; NaN where it is unknown."""
+    index = len(watched.bars) - 1 - offset
+    if index < 0:
+        return nan
+    if isinstance(source, str):
+        return float(watched.bars.column(source)[index])
+    if not offset:
+        return watched.indicators.newest(source)
+    return float(watched.indicators.values(source, index, index + 1)[0])
+
+
 def read(watched: WatchedBars, source: Source, offset: int, width: int) -> FloatArray:
     """Return what is read for the newest ``width`` bars, ``offset`` bars before each.
 
     Shape: (width,); NaN where it is unknown, and in front where there are fewer bars.
     """
     count = len(watched.bars)
-    if width == 1 and offset < count:
-        if isinstance(source, str):
-            return watched.bars.column(source)[count - offset - 1 : count - offset]
-        return watched.indicators.values(source, count - offset - 1, count - offset)
     first, stop = max(count - width - offset, 0), max(count - offset, 0)
     if isinstance(source, str):
         found = watched.bars.column(source)[first:stop]

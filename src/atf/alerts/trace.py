@@ -17,37 +17,14 @@ from atf.alerts.evaluation import evaluate
 from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import roster_of
 from atf.alerts.state import SIDE_OF_CODE, AlertState, IntArray, StateColumns
+from atf.alerts.traced_bar import TracedBar
 from atf.alerts.trigger import Trigger
-from atf.alerts.watched import Watched, close_times
 from atf.indicators.indicator_service import IndicatorService
 from atf.market.bars import Bars, FloatArray, to_instant, to_nanoseconds
+from atf.market.closing import Closing
 from atf.rules.truth import BoolArray, Judged, TruthArray
 
 _STATE_COLUMNS: Final = tuple(column.name for column in fields(StateColumns))
-
-
-@dataclass(frozen=True, slots=True)
-class TracedBar:
-    """One bar: what was read, the truth of each part, and what became of the state.
-
-    ``values`` are those of the alert's operands, in order, NaN where unknown. ``leaves`` are truths by the number
-    of the leaf; ``band`` is the truth of the rule that keeps the gate closed (see ``rules.bands``).
-    """
-
-    open_time: datetime
-    close_time: datetime
-    values: tuple[float, ...]
-    truth: int
-    leaves: Mapping[int, int]
-    band: int
-    before: AlertState
-    after: AlertState
-    is_triggered: bool
-
-    @property
-    def is_history(self) -> bool:
-        """Whether the bar closed before the alert began: it moves sides and the crossing gate only."""
-        return self.close_time <= self.before.history_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +139,9 @@ def trace(alert: Alert, state: AlertState, watched: WatchedBars, now: datetime) 
     return Trace(alert, prices, close_time, record, bars, tuple(found.triggers.get(0, ())))
 
 
-def watched_bars(watched: Watched, bars: Bars) -> WatchedBars:
+def watched_bars(bars: Bars, closing: Closing) -> WatchedBars:
     """Return bars with when each closed and their indicators, as evaluation reads them."""
-    return WatchedBars(bars, close_times(bars, watched.series.timeframe), IndicatorService().session(bars))
+    return WatchedBars(bars, closing.times(bars.open_time), IndicatorService().session(bars))
 
 
 class _Recorder:

@@ -6,25 +6,33 @@ Without TA-Lib, so that alerts can be checked and stored where nothing is comput
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from atf.alerts.state import IntArray
 from atf.indicators.registry import window_of
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.closing import Closing
+from atf.market.trading_calendar import TradingCalendar
 from atf.rules.operands import IndicatorOperand, Measured
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A series, and the calendar whose sessions end its daily and weekly bars, if the alert names one."""
+    """A series, and the calendar whose sessions end its daily and weekly bars, if the alert names one.
+
+    ``is_live``: its forming bar is looked at as well.
+    """
 
     series: Series
     calendar: str | None = None
+    is_live: bool = False
 
 
-def close_times(bars: Bars, timeframe: Timeframe) -> IntArray:
-    """Return when each bar closes that lasts its timeframe. Shape: (n,); nanoseconds since 1970 UTC."""
-    return bars.open_time + timeframe.length // timedelta(microseconds=1) * 1000
+def close_times(bars: Bars, timeframe: Timeframe, calendar: TradingCalendar | None = None) -> IntArray:
+    """Return when each bar closes: by the clock, or with the sessions of a calendar.
+
+    Shape: (n,); nanoseconds since 1970 UTC.
+    """
+    return Closing(timeframe, calendar).times(bars.open_time)
 
 
 def bars_behind(operand: Measured) -> int:

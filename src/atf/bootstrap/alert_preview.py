@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.adapters.charts.alert_chart import draw_alert
 from atf.adapters.providers.bar_files import read_bars
 from atf.alerts.alert import Alert, parse_alert
@@ -21,6 +22,7 @@ from atf.bootstrap.client import Client
 from atf.clock import SystemClock
 from atf.errors import InvalidInput
 from atf.market.bars import Bars, Timeframe
+from atf.market.due_bars import DueBars
 from atf.market.symbols import canonical
 
 
@@ -64,23 +66,26 @@ async def preview(client: Client, alert: Alert, wanted: Range) -> Previewed:
     now = await client.clock.now()
     until = now if wanted.until is None else min(now, wanted.until + alert.series.timeframe.length)
     most = MOST_BARS + HISTORY_BARS + alert.bars_behind
-    bars = await client.past.closed_bars(alert.series, until, most)
+    closing = await client.past.closing(alert.watched)
+    bars = await client.past.watched_bars(alert.watched, until, most, now=now)
     if not len(bars):  # to say which there are
-        bars = await client.past.closed_bars(alert.series, now, most)
-    return preview_on(alert, bars, now, wanted.since, wanted.until)
+        bars = await client.past.watched_bars(alert.watched, now, most, now=now)
+    return preview_on(alert, bars, now, wanted.since, wanted.until, closing=closing)
 
 
-def preview_file(path: Path, alert: Alert, wanted: Range) -> Previewed:
+async def preview_file(path: Path, alert: Alert, wanted: Range) -> Previewed:
     """Return what an alert would have done on the bars of a file; no database is needed.
 
-    Errors: as ``read_bars`` and ``preview_on``; InvalidInput if the bars are not of the alert's timeframe.
+    Errors: as ``read_bars``, ``DueBars.closing`` and ``preview_on``; InvalidInput if the bars are not of the
+            alert's timeframe.
     """
     try:
         bars = read_bars(path, alert.series.symbol)
     except OSError as exc:
         raise InvalidInput(f"{path} cannot be read: {exc.strerror}", field="--bars") from exc
     _require_timeframe(path, bars, alert.series.timeframe)
-    return preview_on(alert, bars, SystemClock().now(), wanted.since, wanted.until)
+    closing = await DueBars(ExchangeCalendars()).closing(alert.series.timeframe, alert.watched.calendar)
+    return preview_on(alert, bars, SystemClock().now(), wanted.since, wanted.until, closing=closing)
 
 
 def draw_preview(path: Path, found: Previewed) -> None:

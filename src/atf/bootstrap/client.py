@@ -9,6 +9,7 @@ from datetime import datetime
 from math import isnan
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
+from atf.alerts.action_permission import ActionPermission
 from atf.alerts.alerts_service import AlertsService
 from atf.alerts.explainer import AlertExplainer
 from atf.alerts.freshness import Freshness
@@ -58,10 +59,17 @@ class Client:
         return AlertExplainer(self.alerts, self.past, self.clock)
 
     async def deliveries(
-        self, *, status: DeliveryStatus | None = None, channel: str | None = None, limit: int = 50
+        self,
+        *,
+        status: DeliveryStatus | None = None,
+        channel: str | None = None,
+        limit: int = 50,
+        actions: bool = False,
     ) -> Sequence[DeliveryRecord]:
-        """Return the user's deliveries, newest first."""
-        return await self.outbox.list_deliveries(self.user_id, status=status, channel=channel, limit=limit)
+        """Return the user's deliveries, newest first: those of a channel, else of messages or else of actions."""
+        return await self.outbox.list_deliveries(
+            self.user_id, status=status, channel=channel, limit=limit, actions=actions
+        )
 
     async def indicator_values(
         self, series: Series, request: IndicatorRequest, last: int
@@ -110,6 +118,7 @@ def build_jobs(settings: Settings, database: Database, clock: MarketClock) -> Jo
         calendars=ExchangeCalendars(),
         limits=UserLimits(settings.user_pending_runs_limit, settings.user_schedules_limit),
         handled=handled_types(installed),
+        permission=ActionPermission(PostgresUsers(database)),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.forming import FormingBar, newest_open_bar
 from atf.market.provider import ProviderTraits
 
 
@@ -57,6 +58,10 @@ class GivenBars:
         if self.barrier is not None:
             await self.barrier.wait()
         return self.bars.since(since)
+
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        """Return the bar that has been fed of the time that ``now`` lies in."""
+        return newest_open_bar(self.bars, series.timeframe, now, now)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:  # noqa: ARG002
         """Return True: a case may watch anything."""

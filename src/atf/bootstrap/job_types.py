@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from atf.alerts.alert import parse_alert, require_supported
+from atf.alerts.alert import parse_alert
 from atf.data_jobs.request import check_request
 from atf.errors import InvalidAlertRule
 from atf.jobs.job_type import JobLimits, JobTypes
@@ -39,7 +39,7 @@ def check_alert_job(target: str, task_params: Mapping[str, Any]) -> None:
     """Raise InvalidInput unless the configuration is that of an alert on the target."""
     check_alert(target, task_params)
     try:
-        require_supported(parse_alert(task_params))
+        parse_alert(task_params)
     except InvalidAlertRule as exc:
         field = f"task_params.{exc.field}" if exc.field else "task_params"
         raise InvalidAlertRule(exc.reason, field=field) from exc

@@ -30,6 +30,11 @@ def config_given(text: str) -> Any:
         raise
 
 
+def config_in(file: str) -> Any:
+    """Return the configuration in a file, - for standard input. Errors: InvalidInput."""
+    return read_json(file if file == "-" else f"@{file}", "--config")
+
+
 def config_of_template(name: str, ticker: str | None, timeframe: str | None, given: Sequence[str]) -> Any:
     """Return the configuration of a template. Errors: InvalidInput."""
     if ticker is None or timeframe is None:

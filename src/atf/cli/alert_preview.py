@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -104,15 +105,15 @@ def preview(
     given = _given_config(alert_id, config, line)
     overrides = Overrides(ticker, timeframe)
     if given is not None and bars is not None:
-        found = preview_file(bars, alert_to_preview(given, overrides), wanted)
+        found = asyncio.run(preview_file(bars, alert_to_preview(given, overrides), wanted))
     else:
 
         async def work(client: Client) -> Previewed:
             chosen = given if alert_id is None else await stored_config(client, alert_id)
             alert = alert_to_preview(chosen, overrides)
-            return (
-                await preview_here(client, alert, wanted) if bars is None else preview_file(bars, alert, wanted)
-            )
+            if bars is None:
+                return await preview_here(client, alert, wanted)
+            return await preview_file(bars, alert, wanted)
 
         found = with_client(user, work)
     if chart is not None:  # first, as whoever reads the list may stop reading
@@ -147,6 +148,7 @@ def _document(alert: Alert, found: Preview) -> dict[str, Any]:
         "ticker": alert.series.symbol,
         "timeframe": str(alert.series.timeframe),
         "rule": rule_words(alert.rule),
+        "closes_only": alert.is_live,
         "bars": found.bars,
         "unknown_bars": found.unknown_bars,
         "is_cut": found.is_cut,
@@ -202,7 +204,10 @@ def _sentences(alert: Alert, found: Preview) -> list[str]:
     if found.is_cut:
         sentences.append(f"Only the newest {MOST_BARS:,} bars of the range were evaluated; see --to.")
     if alert.is_live:
-        sentences.append("Forming bars are not on record: it is looked at closes only.")
+        sentences.append(
+            "It is live, and bars as they were forming are not on record: this is what their closes would have "
+            "triggered. Live it may fire earlier in a bar, and on one that did not close so (repainting)."
+        )
     return sentences
 
 

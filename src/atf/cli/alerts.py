@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import typer
 
-from atf.alerts.alerts_service import AlertRecord, NewAlert, TriggerRecord
+from atf.alerts.action import parse_actions
+from atf.alerts.alerts_service import ActionRecord, AlertRecord, NewAlert, TriggerRecord
 from atf.alerts.legacy import upgraded
 from atf.alerts.template_parameters import Parameter
 from atf.alerts.templates import TEMPLATES, Template
 from atf.bootstrap.client import Client
 from atf.cli import alert_preview, alert_replay
-from atf.cli.alert_input import config_given, config_of_template
+from atf.cli.alert_input import config_given, config_in, config_of_template
 from atf.cli.client import with_client
 from atf.cli.listing import instant_option
 from atf.cli.output import JsonOption, UserOption, print_fields, print_json, print_table
@@ -22,6 +24,11 @@ from atf.rules.line_text import line_of
 app = typer.Typer()
 
 _STATE_FIELDS = ("status", "data_status", "gate", "count", "last_bar", "muted_until")
+
+REPAINTING: Final = (
+    "It is live: it looks at bars that are still forming, whose values change until they close (repainting). "
+    "What it tells of may be gone when the bar closes."
+)
 
 AlertId = Annotated[int, typer.Argument(help="The alert's number, as `atf alerts list` shows it.", metavar="ID")]
 
@@ -35,6 +42,9 @@ def add(
             metavar="ALERT",
         ),
     ] = None,
+    file: Annotated[
+        str | None, typer.Option("--config", help="In place of ALERT: a file, - for standard input.")
+    ] = None,
     template: Annotated[
         str | None, typer.Option("--template", help="In place of ALERT: see `atf alerts templates`.")
     ] = None,
@@ -44,7 +54,9 @@ def add(
         list[str] | None, typer.Option("--param", help="A template's parameter, such as fast=20; repeat it.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Default: ticker and timeframe.")] = None,
-    cron: Annotated[str | None, typer.Option("--cron", help="When to look. Default: as bars close.")] = None,
+    cron: Annotated[
+        str | None, typer.Option("--cron", help="When to look. Default: as bars close; more often if it is live.")
+    ] = None,
     tz: Annotated[str, typer.Option("--tz", help="The cron's time zone.")] = "UTC",
     user: UserOption = "owner",
     as_json: JsonOption = False,
@@ -53,11 +65,14 @@ def add(
 
     Example: atf alerts add "AAPL 1h: rsi(14) > 70 and close crosses above ema(50), cooldown 5m"
     """
-    if (config is None) == (template is None):
-        raise InvalidInput("give either an alert or --template", field="ALERT")
-    given = config_given(config) if config is not None else None
+    if sum(one is not None for one in (config, file, template)) != 1:
+        raise InvalidInput("give either an alert, --config or --template", field="ALERT")
     if template is not None:
         given = config_of_template(template, ticker, timeframe, params or ())
+    elif file is not None:
+        given = config_in(file)
+    else:
+        given = config_given(config or "")
     new = NewAlert(given, name=name, cron=cron, timezone=tz)
 
     async def work(client: Client) -> AlertRecord:
@@ -66,8 +81,9 @@ def add(
     alert = with_client(user, work)
     if as_json:
         print_json(alert)
-    else:
-        typer.echo(f"alert {alert.id} added: {alert.name}, looks at {alert.cron} {alert.timezone}")
+        return
+    typer.echo(f"alert {alert.id} added: {alert.name}, looks at {alert.cron} {alert.timezone}")
+    _warn_of_repainting(alert)
 
 
 @app.command("templates")
@@ -103,18 +119,19 @@ def list_alerts(user: UserOption = "owner", as_json: JsonOption = False) -> None
 
 @app.command()
 def show(alert_id: AlertId, user: UserOption = "owner", as_json: JsonOption = False) -> None:
-    """Show an alert: configuration, state, newest triggers.
+    """Show an alert: configuration, state, newest triggers, and what became of their actions.
 
     Example: atf alerts show 1
     """
 
-    async def work(client: Client) -> tuple[AlertRecord, list[TriggerRecord]]:
-        [alert] = await client.freshness.shown([await client.alerts.get(client.user_id, alert_id)])
-        return alert, list(await client.alerts.triggers(client.user_id, alert_id))
+    async def work(client: Client) -> tuple[AlertRecord, list[TriggerRecord], list[ActionRecord]]:
+        alerts, number = client.alerts, client.user_id
+        [alert] = await client.freshness.shown([await alerts.get(number, alert_id)])
+        return alert, list(await alerts.triggers(number, alert_id)), list(await alerts.actions(number, alert_id))
 
-    alert, triggers = with_client(user, work)
+    alert, triggers, actions = with_client(user, work)
     if as_json:
-        print_json({"alert": alert, "triggers": triggers})
+        print_json({"alert": alert, "triggers": triggers, "actions": actions})
         return
     state = alert.state_json or {}
     print_fields(
@@ -128,12 +145,17 @@ def show(alert_id: AlertId, user: UserOption = "owner", as_json: JsonOption = Fa
             **{field: state.get(field) for field in _STATE_FIELDS},
             "triggers": state.get("trigger_count", 0),
             "in words": _in_words(alert),
+            "actions": _action_words(alert),
             "configuration": dict(alert.task_params),
         }
     )
+    _warn_of_repainting(alert)
     if triggers:
-        rows = [(one.trigger_number, one.bar_time, dict(one.readings), one.is_late) for one in triggers]
-        print_table("Newest triggers", ("number", "bar", "readings", "late"), rows)
+        rows = [(one.trigger_number, one.bar_time, dict(one.readings), _how(one)) for one in triggers]
+        print_table("Newest triggers", ("number", "bar", "readings", "decided"), rows)
+    if actions:
+        done = [(one.trigger_number, one.bar_time, one.words, one.status, one.error) for one in actions]
+        print_table("Their actions", ("trigger", "bar", "action", "status", "error"), done)
 
 
 @app.command()
@@ -169,8 +191,16 @@ def edit(
     Example: atf alerts edit 1 "AAPL 1d: close > 180, rearm crossing"
     """
     given = config_given(config)
-    alert = with_client(user, lambda client: client.alerts.edit(client.user_id, alert_id, given))
+
+    async def work(client: Client) -> tuple[AlertRecord, AlertRecord]:
+        before = await client.alerts.get(client.user_id, alert_id)
+        return before, await client.alerts.edit(client.user_id, alert_id, given)
+
+    before, alert = with_client(user, work)
     typer.echo(f"alert {alert.id} is changed: {_in_words(alert)}")
+    if before.task_params.get("actions") and not alert.task_params.get("actions"):
+        typer.echo("its actions are gone: a line has none; give a configuration to keep them")
+    _warn_of_repainting(alert)
 
 
 @app.command()
@@ -250,6 +280,28 @@ def _in_words(alert: AlertRecord) -> str:
         return line_of(upgraded(alert.task_params))
     except (InvalidInput, KeyError, TypeError, ValueError):
         return "-"
+
+
+def _action_words(alert: AlertRecord) -> str | None:
+    """Return what the alert makes happen, None for nothing or what was changed by hand in the database."""
+    try:
+        found = parse_actions(alert.task_params.get("actions", ()))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return "; ".join(f"{one.words}{', also when late' if one.runs_late else ''}" for one in found) or None
+
+
+def _warn_of_repainting(alert: AlertRecord) -> None:
+    """Say of a live alert what its triggers are worth."""
+    options = alert.task_params.get("options")
+    if isinstance(options, Mapping) and options.get("evaluate_on") == "live":
+        typer.echo(REPAINTING)
+
+
+def _how(trigger: TriggerRecord) -> str:
+    if trigger.live_at is not None:
+        return f"{trigger.live_at:%Y-%m-%d %H:%M:%S}Z, before the close"
+    return "late" if trigger.is_late else "at the close"
 
 
 def _row(alert: AlertRecord) -> tuple[object, ...]:

@@ -26,17 +26,22 @@ app.add_typer(
 def list_deliveries(
     status: Annotated[DeliveryStatus | None, typer.Option("--status", help="Only these deliveries.")] = None,
     channel: Annotated[str | None, typer.Option("--channel", help="Only this channel.")] = None,
+    actions: Annotated[
+        bool, typer.Option("--actions", help="What alerts made happen, in place of messages to you.")
+    ] = False,
     limit: LimitOption = 50,
     user: UserOption = "owner",
     as_json: JsonOption = False,
 ) -> None:
     """List deliveries, newest first: one a message and channel.
 
+    Actions of alerts are listed with --actions, or with --channel bot or webhook.
+
     Example: atf notifications list --channel inbox --limit 5
     """
 
     async def work(client: Client) -> list[DeliveryRecord]:
-        return list(await client.deliveries(status=status, channel=channel, limit=limit))
+        return list(await client.deliveries(status=status, channel=channel, limit=limit, actions=actions))
 
     deliveries = with_client(user, work)
     if as_json:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atf.indicators.calculations import CALCULATIONS
-from atf.indicators.indicator import Indicator, IndicatorRequest, Outputs, without_infinite
+from atf.indicators.indicator import Calculation, Indicator, IndicatorRequest, Outputs, without_infinite
 from atf.indicators.registry import indicator_of, window_of
 from atf.market.bars import Bars, FloatArray
 
@@ -31,6 +31,12 @@ class IndicatorService:
 
     def __init__(self) -> None:
         self.calculations = 0
+        self._plans: dict[IndicatorRequest, Plan] = {}
+
+    def plan_of(self, request: IndicatorRequest) -> Plan:
+        """Return what each computation of a request needs."""
+        found = self._plans.get(request)
+        return found or self._plans.setdefault(request, Plan.of(request))
 
     def lookback(self, request: IndicatorRequest) -> int:
         """Return how many bars, its own included, must be loaded to compute one value."""
@@ -95,6 +101,18 @@ class IndicatorSession:
         self._bars = bars
         self._columns: dict[tuple[str, ...], _Windows] = {}
         self._computed: dict[tuple[object, ...], _Table] = {}
+        self._newest: dict[tuple[object, ...], tuple[float, ...]] = {}
+
+    def newest(self, request: IndicatorRequest) -> float:
+        """Return the value at the last bar, as ``values`` does; the bars must not be empty.
+
+        Nearly all that alerts read: thousands of values a second, in a fraction of the time that arrays take.
+        """
+        plan = self._service.plan_of(request)
+        row = self._newest.get(plan.key)
+        if row is None:
+            row = self._newest[plan.key] = self._row(plan, len(self._bars) - 1)
+        return row[plan.output]
 
     def values(self, request: IndicatorRequest, first: int, stop: int | None = None) -> FloatArray:
         """Return the value at each bar in ``first <= index < stop``, as ``IndicatorService.values`` does.
@@ -130,24 +148,22 @@ class IndicatorSession:
 
         Shape: (stop - first, outputs).
         """
-        columns = self._windows(indicator.columns_of(request))
-        table = (
-            self._newest_row(indicator, request, columns, first)
-            if stop == first + 1
-            else self._rows(indicator, request, columns, first, stop)
-        )
+        if stop == first + 1:
+            table = np.array([self._row(self._service.plan_of(request), first)])
+        else:
+            table = self._rows(indicator, request, self._windows(indicator.columns_of(request)), first, stop)
         table.setflags(write=False)
         return table
 
-    def _newest_row(
-        self, indicator: Indicator, request: IndicatorRequest, columns: _Windows, index: int
-    ) -> FloatArray:
-        """Return one row: the common case, without what many rows need."""
-        if not columns.has(index):
-            return np.full((1, len(indicator.outputs)), np.nan)
-        part = columns.part(max(index + 1 - window_of(request), 0), index + 1)
-        row = [float(values[-1]) for values in self._service.outputs(indicator, request, part)]
-        return np.array([[value if isfinite(value) else nan for value in row]])
+    def _row(self, plan: Plan, index: int) -> tuple[float, ...]:
+        """Return every output at one bar."""
+        columns = self._windows(plan.columns)
+        part = columns.part(max(index + 1 - plan.window, 0), index + 1)
+        if len(part[0]) <= plan.first_index or not columns.has(index):
+            return (nan,) * plan.outputs
+        self._service.calculations += 1
+        row = [float(values[-1]) for values in plan.calculation(part, plan.request)]
+        return tuple([value if isfinite(value) else nan for value in row])
 
     def _rows(
         self, indicator: Indicator, request: IndicatorRequest, columns: _Windows, first: int, stop: int
@@ -171,6 +187,38 @@ class IndicatorSession:
         if found is None:
             found = self._columns[names] = _Windows(self._bars, names)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is the same in each computation of a request.
+
+    ``key`` is that of the computation, which all outputs share; ``output`` is the place of the wanted one.
+    """
+
+    request: IndicatorRequest
+    key: tuple[object, ...]
+    columns: tuple[str, ...]
+    window: int
+    first_index: int
+    calculation: Calculation
+    outputs: int
+    output: int
+
+    @classmethod
+    def of(cls, request: IndicatorRequest) -> Self:
+        """Look everything up."""
+        indicator = indicator_of(request)
+        return cls(
+            request,
+            key=(request.name, request.params),
+            columns=indicator.columns_of(request),
+            window=window_of(request),
+            first_index=indicator.first_index(request),
+            calculation=indicator.calculation or CALCULATIONS[request.name],
+            outputs=len(indicator.outputs),
+            output=indicator.outputs.index(request.output),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from atf.jobs.dead_letters import DeadLettersService, DeadLetterStore
 from atf.jobs.job_type import JobTypes
 from atf.jobs.overview import OverviewService, OverviewStore
 from atf.jobs.runs_service import RunsService, RunStore
-from atf.jobs.schedules_service import SchedulesService, ScheduleStore, UserLimits
+from atf.jobs.schedules_service import SchedulesService, ScheduleStore, StorePermission, UserLimits
 from atf.market.market_clock import MarketClock
 from atf.schedules.calendars import CalendarSource
 from atf.schedules.schedule import ScheduleDefaults
@@ -36,10 +36,18 @@ class JobsService(SchedulesService, RunsService, ClaimsService, DeadLettersServi
         calendars: CalendarSource | None = None,
         limits: UserLimits | None = None,
         handled: Collection[str] | None = None,
+        permission: StorePermission | None = None,
     ) -> None:
         limits = limits or UserLimits()
         SchedulesService.__init__(
-            self, repository, clock, defaults, types=types, calendars=calendars, limits=limits
+            self,
+            repository,
+            clock,
+            defaults,
+            types=types,
+            calendars=calendars,
+            limits=limits,
+            permission=permission,
         )
         RunsService.__init__(self, repository, self, clock, self.types, limits)
         ClaimsService.__init__(self, repository, self.types)

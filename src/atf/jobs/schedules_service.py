@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from atf.errors import Conflict, InvalidInput, NotFound
 from atf.jobs.field_checks import LARGEST_COUNT
@@ -61,6 +61,14 @@ class ScheduleStore(Protocol):
         ...
 
 
+class StorePermission(Protocol):
+    """Who may store what: some parameters are not for everybody."""
+
+    async def require_allowed(self, user_id: int, job_type: str, task_params: Mapping[str, Any]) -> None:
+        """Do nothing if the user may store this. Errors: InvalidInput that names the field."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class UserLimits:
     """How much one user may have; 0 means any number."""
@@ -81,6 +89,7 @@ class SchedulesService:
         types: JobTypes | None = None,
         calendars: CalendarSource | None = None,
         limits: UserLimits | None = None,
+        permission: StorePermission | None = None,
     ) -> None:
         self._schedules = store
         self._clock = clock
@@ -88,6 +97,7 @@ class SchedulesService:
         self._types = types or JobTypes(builtin_types())
         self._calendars = calendars
         self._limits = limits or UserLimits()
+        self._permission = permission
 
     @property
     def types(self) -> JobTypes:
@@ -100,6 +110,7 @@ class SchedulesService:
         Errors: InvalidInput that names the field, Conflict if the user has too many; nothing is stored then.
         """
         schedule = self.prepare(schedule)
+        await self.require_allowed(user_id, schedule)
         await self.require_room(user_id)
         now = await self._clock.now()
         upcoming = await self._next_run(schedule, now)
@@ -111,6 +122,11 @@ class SchedulesService:
         Errors: InvalidInput that names the field.
         """
         return self._defaults.fill(checked_schedule(schedule, self._types))
+
+    async def require_allowed(self, user_id: int, schedule: ScheduleCreate) -> None:
+        """Raise InvalidInput if the user may not store such a schedule."""
+        if self._permission is not None:
+            await self._permission.require_allowed(user_id, schedule.job_type, schedule.task_params)
 
     async def require_room(self, user_id: int) -> None:
         """Raise Conflict if the user may not have another schedule."""
@@ -126,6 +142,7 @@ class SchedulesService:
         """
         known = await self.get_schedule(user_id, schedule_id)
         wanted = self.prepare(self._applied(update, known))
+        await self.require_allowed(user_id, wanted)
         if update.version not in (None, known.version):
             raise _changed_meanwhile(known.id)
         now = await self._clock.now()

@@ -141,6 +141,9 @@ def _refusal(error: ValidationError) -> InvalidInput:
             )
         case "type":
             return InvalidInput(f"must be {_kind(error)}, got {shown(error.instance)}", field=path)
+        case "maxItems":
+            found = len(cast("Any", error.instance))
+            return InvalidInput(f"has {found} entries, at most {wanted} are allowed", field=path)
         case "pattern":
             return InvalidInput(f"{shown(error.instance)} has characters that are not allowed", field=path)
         case _:

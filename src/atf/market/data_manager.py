@@ -1,4 +1,4 @@
-"""DataManager: closed bars of many series in one call, from what is nearest: memory, the store, a provider.
+"""DataManager: bars of many series in one call, from what is nearest: memory, the store, a provider.
 
 Each symbol has a chain of providers, asked in order until one has it. No SQL, no files and no network here: those
 are adapters.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -20,13 +20,16 @@ from atf.errors import InvalidInput, NotFound, TemporaryFailure
 from atf.market.bar_store import BarStore
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.chains import Chains
+from atf.market.closing import Closing, EndedBar
 from atf.market.due_bars import DueBars
 from atf.market.fetched_bars import Absent, Answer, FetchedBars, Outcome
+from atf.market.forming_bars import FetchedForming
 from atf.market.local_bars import local_bars
 from atf.market.provider_lane import LaneState, ProviderLane
 from atf.market.remote_bars import CacheLimits, RemoteBars
 from atf.market.shared_reads import SharedReads
 from atf.market.symbols import canonical
+from atf.market.unclosed_bars import UnclosedBars
 
 _SHOWN_SYMBOLS: Final = 10
 
@@ -54,13 +57,17 @@ class DataManager:
         self._chains = chains
         self._store = store
         self._reads = SharedReads(store)
-        self._remote = RemoteBars(self._reads, due, cache or CacheLimits(), monotonic)
+        self._due = due
+        cache = cache or CacheLimits()
+        self._remote = RemoteBars(self._reads, due, cache, monotonic)
+        self._unclosed = UnclosedBars(chains.of, self._reads, ttl=cache.ttl, monotonic=monotonic)
         self._patience = patience
         self._lanes = lru_cache(maxsize=65_536)(self._part)
 
     async def close(self) -> None:
         """End all fetches and reads that are under way."""
         await self._remote.close()
+        await self._unclosed.close()
         await self._reads.close()
 
     @property
@@ -92,11 +99,55 @@ class DataManager:
         Errors: none for a series that cannot be had (see FetchedBars); a provider's programming error and
                 what the store raises end the whole call.
         """
-        patience = self._patience if within is None else within
-        deadline = asyncio.get_running_loop().time() + patience.total_seconds()
+        deadline = self._deadline(within)
         spelled = {series: in_one_spelling(series) for series in wanted}
         outcomes = await self._outcomes(_largest(spelled, wanted), until, deadline)
         return FetchedBars.of({s: _at_most(wanted[s], outcomes[one]) for s, one in spelled.items()})
+
+    async def forming_bars_of(
+        self, wanted: Iterable[Series], *, now: datetime, within: timedelta | None = None
+    ) -> FetchedForming:
+        """Return the bar of each series that is forming at ``now``, as it was lately: see ``FormingBars``.
+
+        They come from the providers alone, are never stored and are no part of what ``closed_bars_of`` returns.
+
+        Time:   at most half of the cache's time to live old, and a twelfth of a timeframe; returns about
+                ``within`` later at the latest.
+        Errors: none for a series that cannot be had; a provider's programming error ends the call.
+        """
+        spelled = {series: in_one_spelling(series) for series in wanted}
+        found = await self._unclosed.forming(set(spelled.values()), now, self._deadline(within))
+        return FetchedForming(
+            {series: found.ready[one] for series, one in spelled.items() if one in found.ready},
+            {series: found.absent[one] for series, one in spelled.items() if one in found.absent},
+        )
+
+    async def ended_bars_of(
+        self, wanted: Mapping[Series, EndedBar], *, now: datetime, within: timedelta | None = None
+    ) -> FetchedBars:
+        """Return the bar of each series that its session has ended, though by the clock it is not closed yet.
+
+        Shape:  one bar each, or none if it is not there yet.
+        Time, Errors: as ``forming_bars_of``, and what the store raises.
+        """
+        spelled = {series: in_one_spelling(series) for series in wanted}
+        ended = {one: wanted[series] for series, one in spelled.items()}
+        found = await self._unclosed.ended(ended, now, self._deadline(within))
+        return FetchedBars(
+            ready={series: found.ready[one] for series, one in spelled.items()},
+            awaited=frozenset(series for series, one in spelled.items() if one in found.awaited),
+        )
+
+    async def closing(self, timeframe: Timeframe, calendar: str | None) -> Closing:
+        """Return when bars close that end with the sessions of a calendar, by the clock without one.
+
+        Errors: InvalidInput with ``field`` "calendar" if there is none of this name.
+        """
+        return await self._due.closing(timeframe, calendar)
+
+    def _deadline(self, within: timedelta | None) -> float:
+        patience = self._patience if within is None else within
+        return asyncio.get_running_loop().time() + patience.total_seconds()
 
     async def _outcomes(
         self, wanted: Mapping[Series, int], until: datetime, deadline: float
@@ -139,6 +190,20 @@ class DataManager:
         """
         if not await self._is_known(in_one_spelling(Series(symbol, timeframe))):
             raise InvalidInput(await self._why_unknown(symbol, timeframe), field=field)
+
+    async def require_forming(self, symbol: str, timeframe: Timeframe, *, now: datetime, field: str) -> None:
+        """Return if the provider of the series can tell of a bar that is forming, or does not answer now.
+
+        Errors: InvalidInput at ``field`` if it cannot.
+        """
+        try:
+            await self._unclosed.require_forming(
+                in_one_spelling(Series(symbol, timeframe)), now, self._deadline(None)
+            )
+        except NotFound as exc:
+            raise InvalidInput(
+                f"its bars can be looked at only when they have closed: {exc}", field=field
+            ) from exc
 
     async def _why_unknown(self, symbol: str, timeframe: Timeframe) -> str:
         others = [in_one_spelling(Series(symbol, other)) for other in Timeframe]

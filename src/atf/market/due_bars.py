@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from atf.market.bars import Series, Timeframe
+from atf.market.closing import Closing
 from atf.market.patterns import NO_PATTERNS, Patterns
 from atf.market.symbols import calendar_name
 from atf.market.trading_calendar import TradingCalendar, TradingCalendars
@@ -35,8 +36,17 @@ class DueBars:
         """Return a calendar by its own name. Errors: InvalidInput if there is none of it."""
         return await self._calendars.trading_calendar(name)
 
+    async def closing(self, timeframe: Timeframe, calendar: str | None) -> Closing:
+        """Return when bars close that end with the sessions of a calendar, by the clock without one.
+
+        Errors: InvalidInput with ``field`` "calendar" if there is none of this name.
+        """
+        if calendar is None:
+            return Closing(timeframe)
+        return Closing(timeframe, await self._calendars.trading_calendar(calendar))
+
     async def newest_of(self, wanted: Iterable[Series], until: datetime) -> dict[Series, datetime]:
-        """Return when the newest bar opens that should be closed at ``until``, for each series."""
+        """Return when the newest bar opens that should be closed by the clock at ``until``, for each series."""
         known: dict[tuple[Timeframe, str], datetime] = {}
         dues: dict[Series, datetime] = {}
         for series in wanted:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.forming import FormingBar
 from atf.market.fundamentals import Fundamentals
 
 
@@ -63,6 +64,21 @@ class BarProvider(Protocol):
 
     async def symbols(self) -> Sequence[str]:
         """Return symbols that it knows, for messages to people; the list may be cut."""
+        ...
+
+
+@runtime_checkable
+class FormingBarProvider(Protocol):
+    """A source of bars that can also tell of the one that is forming; whoever has no such method cannot."""
+
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        """Return the bar that ``now`` lies within as it is at present, None if nothing was traded in it yet.
+
+        A provider has a clock of its own: it gives a bar only when that clock, too, says that it is forming.
+
+        Time:   ``seen_at`` is when the newest trade could have been that is in it.
+        Errors: as ``BarProvider.closed_bars``; NotFound also if it has no forming bars of this series.
+        """
         ...
 
 

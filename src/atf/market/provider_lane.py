@@ -17,7 +17,8 @@ from aiolimiter import AsyncLimiter
 from atf.errors import NotFound, TemporaryFailure
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.circuit_breaker import CircuitBreaker
-from atf.market.provider import BarProvider
+from atf.market.forming import FormingBar
+from atf.market.provider import BarProvider, FormingBarProvider
 
 _BURST_SECONDS: Final = 5.0
 """A provider's minute is given out in pieces of this length, so that one batch does not use all of it."""
@@ -76,6 +77,17 @@ class ProviderLane:
         """
         async with self.asking():
             return await self._provider.closed_bars(series, until, count, since)
+
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        """Ask for the bar that is forming as ``FormingBarProvider.forming_bar`` does.
+
+        Errors: as ``closed_bars``; NotFound if the provider has no forming bars at all.
+        """
+        provider = self._provider
+        if not isinstance(provider, FormingBarProvider):
+            raise NotFound(f"{self.name} has no bars that are still forming")
+        async with self.asking():
+            return await provider.forming_bar(series, now)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Ask whether it has bars of the symbol."""

@@ -28,6 +28,10 @@ class Session:
 class TradingCalendar(Protocol):
     """The sessions of one market; of a market that never closes each UTC day is a session of 24 hours."""
 
+    def __hash__(self) -> int:
+        """What is worked out of its sessions is kept by calendar."""
+        ...
+
     @property
     def name(self) -> str:
         """As settings and schedules spell it, such as XNYS or 24/7."""

@@ -1,7 +1,8 @@
 """Which bars a market makes and when: expected opening times, the newest one, closing times, staleness. Pure.
 
-A bar is expected where its market trades at any moment of it. When it counts as closed is alert_semantics 5.1
-(open time + timeframe), for every market; a calendar decides only which bars there are.
+A bar is expected where its market trades at any moment of it. For stores and providers it closes at open time +
+timeframe in every market, and the calendar decides only which bars there are; see ``market/closing`` for alerts
+that follow a calendar.
 """
 
 from __future__ import annotations

@@ -15,8 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
+
+ACTION: Final = "alert_action"
+"""The ``notification_type`` of what an alert makes happen; it is sent like a message, and is none to a person."""
 
 
 class DeliveryStatus(StrEnum):
@@ -39,7 +42,10 @@ class Priority(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """A message to be stored: ``dedup_key`` makes storing it twice the same as storing it once."""
+    """A message to be stored: ``dedup_key`` makes storing it twice the same as storing it once.
+
+    ``refusal`` is why it must not be sent: its deliveries are stored as FAILED, with that as their error.
+    """
 
     user_id: int
     notification_type: str
@@ -49,6 +55,7 @@ class OutgoingMessage:
     channels: tuple[str, ...]
     priority: Priority = Priority.NORMAL
     payload: Mapping[str, Any] = field(default_factory=dict)
+    refusal: str | None = None
 
     def delivery_key(self, channel: str) -> str:
         """Return the key under which one channel delivers this message."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -12,14 +12,16 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from atf.alerts.action import MOST_ACTIONS
 from atf.alerts.alert import fresh_state
 from atf.alerts.alert_message import storable, trigger_key
-from atf.alerts.alerts_service import AlertRecord, TriggerRecord
+from atf.alerts.alerts_service import ActionRecord, AlertRecord, TriggerRecord
+from atf.alerts.explanation import to_keep
 from atf.alerts.outcome import NO_STATE, Outcomes, StoredAlert, StoredStates
 from atf.alerts.state import DATA_STATUSES, STATUSES, AlertState, Side, StateColumns
 from atf.jobs.run import ClaimedRun, Completion, WorkerId
 from atf.market.bars import to_instant
-from atf.notifications.message import OutgoingMessage
+from atf.notifications.message import DeliveryStatus, OutgoingMessage
 from atf.schedules.schedule import Schedule, ScheduleCreate
 from atf.storage.columns import (
     big_integers,
@@ -35,6 +37,7 @@ from atf.storage.database import Database
 from atf.storage.notifications_repository import add_messages
 from atf.storage.run_queue import complete_runs, held_runs, look_up_by_key
 from atf.storage.schedules_repository import insert_schedule
+from atf.storage.users_repository import roles_of
 
 _HASH_LENGTH: Final = 64
 
@@ -123,13 +126,14 @@ _STORE_SIDES: Final = text(
 _STORE_TRIGGERS: Final = text(
     """
     INSERT INTO alert_triggers (schedule_id, user_id, rule_hash, bar_time, trigger_number, dedup_key, readings,
-                                is_late, run_id, is_muted)
-    SELECT id, user_id, hash, bar_time, number, key, CAST(readings AS jsonb), is_late, run_id, is_muted
+                                is_late, run_id, is_muted, live_at, explanation)
+    SELECT id, user_id, hash, bar_time, number, key, CAST(readings AS jsonb), is_late, run_id, is_muted, live_at,
+           CAST(explanation AS jsonb)
     FROM unnest(CAST(:ids AS int[]), CAST(:user_ids AS int[]), CAST(:hashes AS text[]),
                 CAST(:bar_times AS timestamptz[]), CAST(:numbers AS int[]), CAST(:keys AS text[]),
                 CAST(:readings AS text[]), CAST(:lates AS boolean[]), CAST(:run_ids AS uuid[]),
-                CAST(:muted AS boolean[]))
-         AS k(id, user_id, hash, bar_time, number, key, readings, is_late, run_id, is_muted)
+                CAST(:muted AS boolean[]), CAST(:lives AS timestamptz[]), CAST(:explanations AS text[]))
+         AS k(id, user_id, hash, bar_time, number, key, readings, is_late, run_id, is_muted, live_at, explanation)
     ON CONFLICT DO NOTHING
     """
 )
@@ -142,20 +146,34 @@ _LIST: Final = text(f"{_SHOW} ORDER BY s.id")
 _GET: Final = text(f"{_SHOW} AND s.id = :id")
 _TRIGGERS: Final = text(
     """
-    SELECT bar_time, trigger_number, dedup_key, readings, is_late, decided_at, is_muted, acknowledged_at
+    SELECT bar_time, trigger_number, dedup_key, readings, is_late, decided_at, is_muted, acknowledged_at, live_at,
+           explanation
     FROM alert_triggers
     WHERE schedule_id = :id ORDER BY bar_time DESC LIMIT :limit
     """
 )
+_ACTIONS: Final = text(
+    f"""
+    SELECT t.bar_time, t.trigger_number, n AS number, m.body AS words, d.channel, d.status, d.attempts, d.error,
+           d.sent_at
+    FROM (SELECT bar_time, trigger_number, dedup_key FROM alert_triggers
+          WHERE schedule_id = :id ORDER BY bar_time DESC LIMIT :limit) AS t
+    CROSS JOIN generate_series(1, {MOST_ACTIONS}) AS n
+    JOIN msg_messages m ON m.dedup_key = t.dedup_key || ':' || n
+    JOIN msg_deliveries d ON d.message_id = m.id
+    ORDER BY t.bar_time DESC, n
+    """
+)
 
 _MUTE: Final = text("UPDATE alert_states SET muted_until = :until, updated_at = now() WHERE schedule_id = :id")
-# The version moves on, so that an evaluation that is under way does not bring the old state back.
+# The version moves on, so that an evaluation that is under way does not bring the old state back. A bar that has
+# triggered while it forms stays noted, as it does not trigger twice.
 _BEGIN_ANEW: Final = text(
     """
     UPDATE alert_states
-    SET gate = :gate, count = 0, cooldown_until = NULL, last_bar = NULL, last_trigger_bar = NULL,
-        trigger_count = 0, sides = '{}', status = 'ARMED', data_status = 'ok', rule_hash = :rule_hash,
-        history_until = :history_until, version = version + 1, updated_at = now()
+    SET gate = :gate, count = 0, cooldown_until = NULL, last_bar = NULL, trigger_count = 0, sides = '{}',
+        status = 'ARMED', data_status = 'ok', rule_hash = :rule_hash, history_until = :history_until,
+        version = version + 1, updated_at = now()
     WHERE schedule_id = :id
     """
 )
@@ -235,8 +253,14 @@ class PostgresAlertCommit:
             "lates": [trigger.is_late for *_, trigger in decided],
             "run_ids": [outcomes.newest_run(row).run_id for row, *_ in decided],
             "muted": [bool(outcomes.is_muted[row]) for row, *_ in decided],
+            "lives": [trigger.live_at for *_, trigger in decided],
+            "explanations": [json.dumps(to_keep(loaded.alert, trigger.seen)) for _, loaded, trigger in decided],
         }
         await self._connection.execute(_STORE_TRIGGERS, values)
+
+    async def roles(self, user_ids: Collection[int]) -> dict[int, str]:
+        """Return the roles of those of the users that are active."""
+        return await roles_of(self._connection, user_ids)
 
     async def outbox(self, messages: Sequence[OutgoingMessage]) -> None:
         """Store messages and their deliveries."""
@@ -313,6 +337,12 @@ class PostgresAlerts:
         async with self._database.transaction() as connection:
             rows = await connection.execute(_TRIGGERS, {"id": schedule_id, "limit": limit})
             return [TriggerRecord(**row._mapping) for row in rows]
+
+    async def list_actions(self, schedule_id: int, limit: int) -> list[ActionRecord]:
+        """Return what became of the actions of an alert's newest triggers."""
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(_ACTIONS, {"id": schedule_id, "limit": limit})
+            return [ActionRecord(**{**row._mapping, "status": DeliveryStatus(row.status)}) for row in rows]
 
 
 async def _add_states(connection: AsyncConnection, states: Mapping[int, AlertState]) -> None:

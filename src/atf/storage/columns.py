@@ -21,6 +21,7 @@ _HEAD: Final = struct.Struct("!iiiii")
 _EMPTY: Final = struct.Struct("!iii")
 EPOCH_2000: Final = 946_684_800_000_000
 """Microseconds from 1970 to 2000, from where PostgreSQL counts."""
+_LAST_MICROSECOND: Final = (2**63 - 1) // 1000 - EPOCH_2000
 _SMALLEST: Final = np.iinfo(np.int64).min
 
 Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
@@ -59,8 +60,11 @@ def _packed(values: npt.NDArray[Any], column: type[SentArray], kind: str) -> byt
 
 
 def read_instants(array: bytes | None) -> npt.NDArray[np.int64]:
-    """Return instants as nanoseconds since 1970; the smallest integer for ``-infinity``."""
-    microseconds = elements(array, "i8").astype(np.int64)
+    """Return instants as nanoseconds since 1970; the smallest integer for ``-infinity``.
+
+    What is beyond 2262, such as the last day of the year 9999, is the last instant that nanoseconds can tell.
+    """
+    microseconds = np.minimum(elements(array, "i8").astype(np.int64), _LAST_MICROSECOND)
     return np.where(microseconds == _SMALLEST, _SMALLEST, (microseconds + EPOCH_2000) * 1000)
 
 

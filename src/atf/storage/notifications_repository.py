@@ -17,7 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from atf.clock import Clock
 from atf.jobs.run import WorkerId
 from atf.notifications.background_service import Settled
-from atf.notifications.message import Delivery, DeliveryRecord, DeliveryStatus, OutgoingMessage, Priority
+from atf.notifications.message import (
+    ACTION,
+    Delivery,
+    DeliveryRecord,
+    DeliveryStatus,
+    OutgoingMessage,
+    Priority,
+)
 from atf.storage.database import Database
 from atf.storage.quiet_hours_repository import hold_back
 from atf.storage.stored_text import storable_text
@@ -34,10 +41,13 @@ _ADD: Final = text(
         SELECT user_id, notification_type, priority, title, body, CAST(payload AS jsonb), dedup_key FROM given
         ON CONFLICT (dedup_key) DO NOTHING RETURNING id, dedup_key),
     delivered AS (
-        INSERT INTO msg_deliveries (message_id, channel, dedup_key)
-        SELECT DISTINCT s.id, c.channel, c.delivery_key FROM stored s
-        JOIN unnest(CAST(:delivery_of AS text[]), CAST(:channels AS text[]), CAST(:delivery_keys AS text[]))
-             AS c(dedup_key, channel, delivery_key) ON c.dedup_key = s.dedup_key
+        INSERT INTO msg_deliveries (message_id, channel, dedup_key, status, error)
+        SELECT DISTINCT s.id, c.channel, c.delivery_key,
+               CASE WHEN c.refusal IS NULL THEN 'PENDING' ELSE 'FAILED' END, c.refusal
+        FROM stored s
+        JOIN unnest(CAST(:delivery_of AS text[]), CAST(:channels AS text[]), CAST(:delivery_keys AS text[]),
+                    CAST(:refusals AS text[]))
+             AS c(dedup_key, channel, delivery_key, refusal) ON c.dedup_key = s.dedup_key
         ORDER BY s.id, c.channel
         RETURNING 1)
     SELECT (SELECT count(*) FROM stored) AS messages, (SELECT count(*) FROM delivered) AS deliveries
@@ -97,7 +107,8 @@ _LIST: Final = text(
              AS held_until
     FROM msg_deliveries d JOIN msg_messages m ON m.id = d.message_id
     WHERE m.user_id = :user_id AND (CAST(:status AS text) IS NULL OR d.status = :status)
-      AND (CAST(:channel AS text) IS NULL OR d.channel = :channel)
+      AND CASE WHEN CAST(:channel AS text) IS NULL THEN (m.notification_type = :action) = :actions
+               ELSE d.channel = :channel END
     ORDER BY d.id DESC LIMIT :limit
     """
 )
@@ -167,14 +178,22 @@ class PostgresOutbox:
             await connection.execute(_PUT_IN_INBOX, values)
 
     async def list_deliveries(
-        self, user_id: int, *, status: DeliveryStatus | None, channel: str | None, limit: int
+        self,
+        user_id: int,
+        *,
+        status: DeliveryStatus | None,
+        channel: str | None,
+        limit: int,
+        actions: bool = False,
     ) -> list[DeliveryRecord]:
-        """Return a user's deliveries, newest first."""
+        """Return a user's deliveries, newest first: those of a channel, else of messages or else of actions."""
         values = {
             "user_id": user_id,
             "status": status,
             "channel": channel,
             "limit": limit,
+            "action": ACTION,
+            "actions": actions,
             "now_at": self._now(),
         }
         async with self._database.transaction() as connection:
@@ -203,6 +222,7 @@ async def add_messages(connection: AsyncConnection, messages: Sequence[OutgoingM
         "delivery_of": [message.dedup_key for message, _ in pairs],
         "channels": [channel for _, channel in pairs],
         "delivery_keys": [message.delivery_key(channel) for message, channel in pairs],
+        "refusals": [message.refusal for message, _ in pairs],
     }
     stored = (await connection.execute(_ADD, values)).one()
     if stored.deliveries:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Final
+
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.errors import NotFound
 from atf.storage.database import Database
+
+_ROLES: Final = text("SELECT id, role FROM users WHERE id = ANY(CAST(:ids AS int[])) AND is_active")
 
 
 class PostgresUsers:
@@ -22,3 +28,14 @@ class PostgresUsers:
         if name not in ids:
             raise NotFound(f"there is no user '{name}'; users here: {', '.join(sorted(ids))}")
         return ids[name]
+
+    async def role_of(self, user_id: int) -> str | None:
+        """Return the role of a user, None if that is no active one."""
+        async with self._database.transaction() as connection:
+            return (await roles_of(connection, [user_id])).get(user_id)
+
+
+async def roles_of(connection: AsyncConnection, user_ids: Collection[int]) -> dict[int, str]:
+    """Return the roles of those of the users that are active, within somebody's transaction."""
+    rows = await connection.execute(_ROLES, {"ids": list(user_ids)})
+    return {int(row.id): str(row.role) for row in rows}

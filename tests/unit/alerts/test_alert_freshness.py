@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from atf.alerts.alert import rule_hash
-from atf.alerts.alerts_service import DEFAULT_CRON, AlertRecord
+from atf.alerts.alerts_service import AlertRecord
+from atf.alerts.default_rhythm import DEFAULT_CRON
 from atf.alerts.freshness import Freshness
 from atf.alerts.legacy import upgraded
 from atf.errors import InvalidInput

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+from tests.alert_traces import seen_bar
+
 from atf.alerts.alert import Notify, parse_alert
 from atf.alerts.alert_message import compose, storable, trigger_key
 from atf.alerts.trigger import Trigger
@@ -25,6 +27,8 @@ TRIGGER = Trigger(
     value=151.25,
     threshold=150.0,
     is_late=True,
+    late_at=BAR + timedelta(hours=3),
+    seen=seen_bar(BAR),
 )
 
 
@@ -44,7 +48,16 @@ def test_payload_has_what_the_semantics_promise() -> None:
         "readings": {"close": 151.25, "sma(50)": None},
         "trigger_number": 3,
         "late": True,
+        "live": False,
     }
+
+
+def test_a_trigger_on_a_forming_bar_says_that_its_values_may_change() -> None:
+    live = replace(TRIGGER, live_at=BAR + timedelta(minutes=17), is_late=False)
+    message = compose(7, 2, "breakout", parse_alert(CONFIG), live)
+    assert message.title == "Alert breakout, on a bar that is still forming"
+    assert (message.payload["live"], message.payload["late"]) == (True, False)
+    assert message.dedup_key == compose(7, 2, "breakout", parse_alert(CONFIG), TRIGGER).dedup_key
 
 
 def test_key_is_alert_rule_and_bar() -> None:

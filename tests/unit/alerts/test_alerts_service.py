@@ -1,21 +1,35 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from atf.alerts.alert import rule_hash
-from atf.alerts.alerts_service import DEFAULT_CRON, AlertRecord, AlertsService, NewAlert, TriggerRecord
+from atf.alerts.alerts_service import (
+    ActionRecord,
+    AlertRecord,
+    AlertsService,
+    NewAlert,
+    TriggerRecord,
+)
+from atf.alerts.default_rhythm import DEFAULT_CRON
 from atf.alerts.state import AlertState
 from atf.errors import Conflict, InvalidAlertRule, InvalidCron, InvalidInput, NotFound
 from atf.jobs.run import JobType
 from atf.jobs.schedules_service import SchedulesService, UserLimits
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.chains import Chains
+from atf.market.data_manager import DataManager
+from atf.market.due_bars import DueBars
+from atf.market.forming import FormingBar
 from atf.market.provider import ProviderTraits
+from atf.market.provider_lane import ProviderLane
+from atf.market.trading_calendar import Session, TradingCalendar
 from atf.schedules.cron_parser import CronParser
 from atf.schedules.schedule import Schedule, ScheduleCreate
-from atf.testing.market import open_market
+from atf.testing.market import MemoryBarStore, open_market
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 CONFIG = {"ticker": "AAPL", "timeframe": "1h", "rule": {"indicator": "price", "operator": ">", "value": 70}}
@@ -136,6 +150,10 @@ class Memory:
         self.done.append(("triggers", schedule_id, limit))
         return []
 
+    async def list_actions(self, schedule_id: int, limit: int) -> Sequence[ActionRecord]:
+        self.done.append(("actions", schedule_id, limit))
+        return []
+
     async def mute(self, schedule_id: int, until: datetime | None) -> None:
         self.done.append(("mute", schedule_id, until))
 
@@ -158,16 +176,72 @@ def service(memory: Memory) -> AlertsService:
     return AlertsService(memory, SchedulesService(memory, clock), open_market(AaplOnly()), clock)
 
 
+class Forming(AaplOnly):
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        return None
+
+
+class NewYork:
+    """Sessions end at 16:00, on Fridays at 13:00."""
+
+    name = "XNYS"
+    zone = ZoneInfo("America/New_York")
+
+    def sessions_between(self, first: date, last: date) -> tuple[Session, ...]:
+        days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+        return tuple(
+            Session(day, self._at(day, 9), self._at(day, 13 if day.weekday() == 4 else 16))
+            for day in days
+            if day.weekday() < 5
+        )
+
+    def _at(self, day: date, hour: int) -> datetime:
+        return datetime(day.year, day.month, day.day, hour, tzinfo=self.zone).astimezone(UTC)
+
+
+class OneExchange:
+    async def trading_calendar(self, name: str) -> TradingCalendar:
+        if name != "XNYS":
+            raise InvalidInput(f"{name} is not a trading calendar; did you mean XNYS?", field="calendar")
+        return NewYork()
+
+
+def service_of(memory: Memory, provider: AaplOnly) -> AlertsService:
+    clock = FrozenMarketClock()
+    data = DataManager(Chains([ProviderLane(provider)]), MemoryBarStore(), DueBars(OneExchange()))
+    return AlertsService(memory, SchedulesService(memory, clock), data, clock)
+
+
+async def test_a_live_alert_whose_forming_bars_nobody_has_is_refused(memory: Memory) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await service_of(memory, AaplOnly()).add(1, NewAlert({**CONFIG, "options": {"evaluate_on": "live"}}))
+    assert (refused.value.field, memory.schedules) == ("options.evaluate_on", {})
+    assert "aapl has no bars that are still forming" in str(refused.value)
+
+
+async def test_an_unknown_calendar_is_refused_with_what_is_meant(memory: Memory) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await service_of(memory, AaplOnly()).add(1, NewAlert({**CONFIG, "calendar": "NYSE"}))
+    assert (refused.value.field, memory.schedules) == ("calendar", {})
+    assert "NYSE is not a trading calendar; did you mean XNYS?" in str(refused.value)
+
+
 @pytest.mark.parametrize(
-    ("more", "field"),
-    [({"options": {"evaluate_on": "live"}}, "options.evaluate_on"), ({"calendar": "XNYS"}, "calendar")],
+    ("more", "cron", "zone"),
+    [
+        ({"options": {"evaluate_on": "live"}}, "* * * * *", "UTC"),
+        ({"options": {"evaluate_on": "live"}, "timeframe": "1m"}, "*/15 * * * * *", "UTC"),
+        ({"calendar": "XNYS"}, "0 * * * *", "UTC"),
+        ({"calendar": "XNYS", "timeframe": "1d"}, "0 13,16 * * *", "America/New_York"),
+        ({"calendar": "XNYS", "timeframe": "1w"}, "0 13,16 * * *", "America/New_York"),
+        ({"calendar": "XNYS", "timeframe": "1d", "options": {"evaluate_on": "live"}}, "* * * * *", "UTC"),
+    ],
 )
-async def test_what_is_not_evaluated_yet_is_not_stored(
-    service: AlertsService, memory: Memory, more: dict[str, Any], field: str
+async def test_without_a_cron_an_alert_is_looked_at_as_its_bars_close_or_form(
+    memory: Memory, more: dict[str, Any], cron: str, zone: str
 ) -> None:
-    with pytest.raises(InvalidAlertRule) as refused:
-        await service.add(1, NewAlert({**CONFIG, **more}))
-    assert (refused.value.field, memory.schedules) == (field, {})
+    added = await service_of(memory, Forming()).add(1, NewAlert({**CONFIG, **more}))
+    assert (added.cron, added.timezone) == (cron, zone)
 
 
 async def test_an_alert_counts_as_a_schedule_of_its_user(memory: Memory) -> None:

@@ -11,7 +11,7 @@ from atf.alerts.alert import Alert, fresh_state, parse_alert
 from atf.alerts.evaluation import evaluate
 from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import roster_of
-from atf.alerts.state import AlertState, AlertStatus, DataStatus, StateColumns
+from atf.alerts.state import AlertState, AlertStatus, DataStatus, Gate, StateColumns
 from atf.alerts.trigger import Trigger
 from atf.alerts.watched import close_times
 from atf.indicators.indicator_service import IndicatorService
@@ -233,7 +233,29 @@ def test_trigger_tells_the_bar_and_what_was_read() -> None:
         value=6.0,
         threshold=5.0,
         is_late=False,
+        late_at=BEGIN + HOUR * 4,
+        seen=trigger.seen,
     )
+
+
+def test_trigger_keeps_how_its_bar_was_judged() -> None:
+    rule = {
+        "operator": "or",
+        "conditions": [
+            {"indicator": "price", "operator": "crosses_above", "value": 5},
+            {"indicator": "volume", "operator": "<", "value": 1},
+        ],
+    }
+    run = Run(alert_of(rule, rearm={"type": "edge", "cooldown": 60}))
+    run.over(bars_of([4.0, 4.5, 6.0]), now=BEGIN + HOUR * 3)
+    (trigger,) = run.triggers
+    seen = trigger.seen
+    assert (seen.open_time, seen.close_time) == (BEGIN + HOUR * 2, BEGIN + HOUR * 3)
+    assert (seen.values, seen.truth, seen.leaves) == ((6.0, 5.0, 100.0, 1.0), 1, {0: 1, 1: -1})
+    assert (seen.before.gate, seen.after.gate) == (Gate.OPEN, Gate.CLOSED)
+    assert (seen.before.trigger_count, seen.after.trigger_count) == (0, 1)
+    assert (seen.before.sides, seen.after.sides) == ({"0": "below"}, {"0": "above"})
+    assert seen.after.cooldown_until == BEGIN + HOUR * 3 + timedelta(seconds=60)
 
 
 @pytest.mark.parametrize(("seconds", "is_late"), [(0, False), (7200, False), (7201, True)])

@@ -1,5 +1,5 @@
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, RunId, RunKey, WorkerId
 from atf.market.bars import Bars, Series, Timeframe, to_nanoseconds
 from atf.market.provider import ProviderTraits
-from atf.notifications.message import OutgoingMessage
+from atf.notifications.message import ACTION, OutgoingMessage
 from atf.rules.operands import Constant
 from atf.testing.market import open_market
 
@@ -115,6 +115,10 @@ class FakeCommit:
         ids = outcomes.ids.tolist()
         self._work.triggers += [(ids[row], trigger.bar_time) for row, trigger in outcomes.triggers()]
 
+    async def roles(self, user_ids: Collection[int]) -> Mapping[int, str]:
+        self._store.asked_roles.append(sorted(user_ids))
+        return {one: role for one, role in self._store.roles.items() if one in user_ids}
+
     async def outbox(self, messages: Sequence[OutgoingMessage]) -> None:
         if any(message.payload["alert_id"] in self._store.unstorable for message in messages):
             raise UnstorableData("the database refuses the data")
@@ -142,6 +146,8 @@ class FakeStore:
         self.taken_away: frozenset[int] = frozenset()
         self.changed: frozenset[int] = frozenset()
         self.unstorable: frozenset[int] = frozenset()
+        self.roles = {1: "trader"}
+        self.asked_roles: list[list[int]] = []
         self.conflicts = 0
         self.commits = 0
         self.is_open = False
@@ -633,3 +639,68 @@ async def test_bars_of_a_pause_do_not_tell_that_an_alert_is_ready_again() -> Non
     done = await world.handle(run_of(11, 1, hour=3))
     assert done.states[1].gate is Gate.OPEN
     assert len(done.messages) == told
+
+
+# --- actions ---
+
+BOT = {"type": "bot", "bot_id": 7, "command": "start"}
+HOOK = {"type": "webhook", "url": "https://example.com/hook"}
+
+
+def acts(done: Committed) -> list[tuple[int, str, str | None]]:
+    """The actions that were committed: alert, channel, and why it is not done."""
+    found = [one for one in done.messages if one.notification_type == ACTION]
+    return [(one.payload["alert_id"], one.channels[0], one.refusal) for one in found]
+
+
+async def test_actions_are_committed_with_the_trigger_and_roles_are_asked_for_once_a_batch() -> None:
+    world = World(*(stored(number, config(actions=[BOT, HOOK])) for number in range(1, 51)), stored(51))
+    done = await world.handle(*(run_of(number, number) for number in range(1, 52)))
+    assert acts(done) == [(number, name, None) for number in range(1, 51) for name in ("bot", "webhook")]
+    assert len({one.dedup_key for one in done.messages}) == len(done.messages) == 51 + 100
+    assert (world.store.asked_roles, world.store.commits) == ([[1]], 1)
+
+
+async def test_nobody_is_asked_for_a_role_when_there_is_nothing_to_do() -> None:
+    quiet = stored(2, config(level=99, actions=[BOT]))
+    muted = stored(3, config(actions=[BOT]), muted_until=BEGIN + HOUR * 99)
+    world = World(stored(1), quiet, muted)
+    done = await world.handle(run_of(10, 1), run_of(11, 2), run_of(12, 3))
+    assert sorted(number for number, _ in done.triggers) == [1, 3]
+    assert (acts(done), world.store.asked_roles) == ([], [])
+
+
+@pytest.mark.parametrize(("roles", "what"), [({1: "viewer"}, "a viewer"), ({}, "not active")])
+async def test_actions_of_who_may_not_any_more_are_refused_and_all_else_stands(
+    roles: dict[int, str], what: str
+) -> None:
+    world = World(stored(1, config(actions=[BOT])))
+    world.store.roles = roles
+    done = await world.handle(run_of(10, 1))
+    assert [one.channels for one in done.messages] == [("inbox",), ("bot",)]
+    ((_, _, refusal),) = acts(done)
+    assert refusal is not None
+    assert refusal.endswith(f"and this one is {what}")
+    assert (done.triggers, set(done.results)) == ([(1, BEGIN + HOUR)], {10})
+
+
+async def test_each_trigger_of_a_digest_has_its_actions() -> None:
+    late = {**BOT, "when_late": "run"}
+    world = World(stored(1, config(rearm={"type": "simple"}, actions=[late])), T=bars_of(4, 6, 7, 8))
+    world.clock.time = BEGIN + HOUR * 4
+    done = await world.handle(run_of(10, 1))
+    assert [one.channels for one in done.messages if one.notification_type == "alert"] == [(), (), ("inbox",)]
+    assert acts(done) == [(1, "bot", None)] * 3
+
+
+async def test_after_an_outage_only_what_is_in_time_is_done() -> None:
+    actions = [BOT, {**HOOK, "when_late": "run"}]
+    world = World(stored(1, config(rearm={"type": "simple"}, actions=actions)), T=bars_of(6, 4, 6))
+    world.clock.time = BEGIN + HOUR * 4
+    done = await world.handle(run_of(10, 1))
+    assert [(name, refusal is None) for _, name, refusal in acts(done)] == [
+        ("bot", False),
+        ("webhook", True),
+        ("bot", True),
+        ("webhook", True),
+    ]

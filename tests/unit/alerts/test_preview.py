@@ -29,7 +29,7 @@ def daily(rule: dict[str, Any], **fields: Any) -> Alert:
 def previewed(closes: list[float | None], alert: Alert | None = None, **range_: datetime) -> Preview:
     alert = alert or daily(ABOVE_5)
     step = alert.series.timeframe.length
-    return preview_on(alert, bars_of(closes, step=step), LATER, **range_).preview
+    return preview_on(alert, bars_of(closes, step=step), LATER, **range_).preview  # type: ignore[arg-type]
 
 
 def times(found: Preview) -> list[int]:

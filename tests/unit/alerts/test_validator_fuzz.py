@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 from tests.alert_steps import Evaluation, evaluated, needed
 
+from atf.alerts.action_message import action_messages
 from atf.alerts.alert import PLACEHOLDERS, Alert, compile_alert, fresh_state, parse_alert
 from atf.alerts.alert_line import config_of_line
 from atf.alerts.alert_message import compose, messages_of, rearmed_message
@@ -24,6 +25,7 @@ from atf.alerts.legacy import upgraded
 from atf.alerts.trace import trace, watched_bars
 from atf.errors import InvalidAlertRule, InvalidInput
 from atf.market.bars import Bars
+from atf.market.closing import Closing
 from atf.rules.line_text import line_of
 
 DOCUMENTS: Final = int(os.environ.get("ATF_FUZZ_DOCUMENTS", "3000"))
@@ -32,11 +34,13 @@ SOME_WORDS: Final = """
 rsi sma ema macd bbands atr change_pct price close volume rsii and or not > < == between outside crosses
 crosses_above enters exits simple edge hysteresis cooldown persistence crossing inbox telegram 1m 1d 7d absolute
 upper hist {close} { live bar_close 2026-12-31T00:00:00Z urgent rearmed
+bot webhook start signal skip run https://h/x
 """
 SOME_NAMES: Final = """
 ticker timeframe rule rearm notify options operator conditions indicator params period source fast slow stddev
 output offset multiplier value type bars cooldown threshold unit channels message_template severity on expires_at
 max_triggers evaluate_on calendar schema_version symbol condition notification_channels lookback x
+actions bot_id command url payload when_late
 """
 WORDS: Final = (*SOME_WORDS.split(), "", "\0", "\ud800", "ü")
 NAMES: Final = tuple(SOME_NAMES.split())
@@ -64,6 +68,10 @@ SEEDS: Final[tuple[dict[str, Any], ...]] = (
         "rearm": {"type": "hysteresis", "threshold": 0.02, "bars": 2, "cooldown": 60},
         "notify": {"channels": ["inbox"], "message_template": "{ticker} {value}", "severity": "high"},
         "options": {"max_triggers": 3, "expires_at": "2027-03-01T20:00:00Z"},
+        "actions": [
+            {"type": "bot", "bot_id": 7, "command": "signal", "payload": {"size": [1.5, None]}},
+            {"type": "webhook", "url": "https://example.com/hook", "when_late": "run"},
+        ],
     },
     {"symbol": "T", "condition": "volume_spike", "threshold": 2, "timeframe": "1h", "lookback": 3},
 )
@@ -151,7 +159,7 @@ def evaluated_over_some_bars(alert: Alert) -> Evaluation:
     bars, state, now = Bars.from_rows(rows), fresh_state(alert, BEGIN), BEGIN + length * len(VALUES)
     assert needed(alert, state, now) >= len(VALUES)
     found = evaluated(alert, state, bars, now)
-    newest = trace(alert, state, watched_bars(alert.watched, bars), now).bars[-1]
+    newest = trace(alert, state, watched_bars(bars, Closing(alert.series.timeframe)), now).bars[-1]
     assert as_text(alert, newest)
     json.dumps(as_json(alert, newest), allow_nan=False).encode()
     return found
@@ -161,6 +169,7 @@ def told(alert: Alert, found: Evaluation) -> list[str]:
     """Return what an alert says, as it goes into the outbox."""
     messages = messages_of(1, 1, "fuzz", alert, found.triggers)
     messages.append(rearmed_message(1, 1, "fuzz", alert, BEGIN))
+    messages += [each for one in found.triggers for each in action_messages(1, 1, "fuzz", alert, one, None)]
     return [as_stored([one.title, one.body, one.payload, one.channels])[1] for one in messages]
 
 

@@ -1,1 +1,1 @@
-"""Ways to reach a person, each behind the Channel Protocol of ``notifications``."""
+"""Ways to reach a person, a bot or another program, each behind the Channel Protocol of ``notifications``."""

@@ -15,6 +15,7 @@ from atf.adapters.providers.venue_clock import VenueClock
 from atf.clock import Clock, SystemClock
 from atf.errors import NotFound, TemporaryFailure
 from atf.market.bars import Bars, Series, Timeframe, to_instant, to_nanoseconds
+from atf.market.forming import FormingBar, newest_open_bar
 from atf.market.provider import ProviderTraits
 from atf.market.resampling import opening_time, opening_times, resampled
 
@@ -26,6 +27,8 @@ _SHORTEST_REACH: Final = 60
 _EMPTY_PAGES: Final = 2
 """So many pages without a bar are the beginning of history."""
 _DAYS_A_WEEK: Final = 7
+_LAST_BARS: Final = 2
+"""Asked for to see the one that is forming: if it has closed meanwhile, the next one comes with it."""
 _LAST_MILLISECOND: Final = 2**63 / 1_000_000 - 1
 """What counts in microseconds would wrap round to any other time."""
 
@@ -91,6 +94,21 @@ class CcxtBarProvider:
         if series.timeframe is Timeframe.W1:
             return await self._weeks(series, cut, count, since)
         return await self._history(series, cut, count, since)
+
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        """Return the exchange's last bar, if it is forming by its own clock, too.
+
+        A week is made of its days, as closed ones may be.
+
+        Errors: as ``closed_bars``.
+        """
+        await self._require(series)
+        cut = min(now, await self._now(now))
+        if series.timeframe is Timeframe.W1:
+            bars = await self._days_of_week(series, cut)
+        else:
+            bars = await self._page(series, opening_time(cut, series.timeframe), _LAST_BARS)
+        return newest_open_bar(bars, series.timeframe, cut, cut)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Tell whether the exchange has the symbol and bars of the timeframe."""
@@ -199,6 +217,14 @@ class CcxtBarProvider:
         last_week_is_whole = len(days) and days.time_at(-1) >= this_week - daily.timeframe.length
         whole = days.before(this_week if last_week_is_whole else this_week - series.timeframe.length)
         return resampled(whole, daily.timeframe, series.timeframe).since(since).last(count)
+
+    async def _days_of_week(self, series: Series, cut: datetime) -> Bars:
+        this_week = opening_time(cut, series.timeframe)
+        if Timeframe.D1 not in (await self._open()).timeframes:
+            return await self._page(series, this_week, _LAST_BARS)
+        days = await self._page(Series(series.symbol, Timeframe.D1), this_week, _DAYS_A_WEEK)
+        own = days.since(this_week)
+        return resampled(own[: own.first_after(cut)], Timeframe.D1, series.timeframe)
 
     async def _history(self, series: Series, cut: datetime, count: int, since: datetime | None) -> Bars:
         """Return the newest bars that are closed at ``cut``, page by page backwards."""

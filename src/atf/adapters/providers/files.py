@@ -18,8 +18,10 @@ from typing import Final
 
 from atf.adapters.providers.bar_columns import broken
 from atf.adapters.providers.bar_files import ENDINGS, UNNAMED, bars_of, read_file
+from atf.adapters.providers.finer_bars import forming_of_finer
 from atf.errors import InvalidInput, NotFound, TemporaryFailure
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.forming import FormingBar
 from atf.market.provider import ProviderTraits
 from atf.market.symbols import canonical, file_spellings, yahoo_symbol
 
@@ -58,6 +60,13 @@ class FilesBarProvider:
         """
         bars = await asyncio.to_thread(self._load, series)
         return bars.since(since).closed_at(until, series.timeframe).last(count)
+
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        """Return the bar that is forming, made of the files of finer ones that have closed.
+
+        Errors: as ``forming_of_finer``.
+        """
+        return await forming_of_finer(self, series, now)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Tell whether there is a file of the series, which is not opened, or one of many symbols has it."""

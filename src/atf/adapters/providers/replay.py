@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from atf.adapters.providers.finer_bars import forming_of_finer
 from atf.errors import NotFound
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.forming import FormingBar
 from atf.market.provider import ProviderTraits
 
 
@@ -47,6 +49,13 @@ class ReplayBarProvider:
         if not len(bars) and not await self._store.knows(series.symbol, series.timeframe):
             raise NotFound(f"no bars of {series} are stored")
         return bars.since(since)
+
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        """Return the bar that is forming, made of stored finer ones that have closed.
+
+        Errors: as ``forming_of_finer``.
+        """
+        return await forming_of_finer(self, series, now)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Return whether the series can be replayed."""

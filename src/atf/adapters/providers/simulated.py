@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from atf.adapters.providers.finer_bars import forming_of_finer
 from atf.adapters.providers.simulated_market import SimulatedMarket, SymbolPrices
 from atf.errors import InvalidInput, NotFound
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.forming import FormingBar
 from atf.market.provider import ProviderTraits
 from atf.market.resampling import resampled
 from atf.market.symbols import canonical
@@ -46,6 +48,13 @@ class SimulatedBarProvider:
         if not _is_symbol(series.symbol):
             raise NotFound(f"{series.symbol!r} is no symbol that could be simulated")
         return await asyncio.to_thread(self._bars, series, until, count, since)
+
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        """Return the bar that is forming, made of its minutes that have closed.
+
+        Errors: as ``forming_of_finer``.
+        """
+        return await forming_of_finer(self, series, now)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:  # noqa: ARG002
         """Tell whether this looks like a symbol."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from atf.errors import NotFound
 from atf.market.bars import Bars, Series, Timeframe
-from atf.market.provider import BarProvider, ProviderTraits
+from atf.market.forming import FormingBar
+from atf.market.provider import BarProvider, FormingBarProvider, ProviderTraits
 from atf.market.stream import BarRun, BarStream, BarUpdate
 
 _MOST_SERIES: Final = 500
+_SILENT_FOR: Final = timedelta(minutes=1)
 
 
 class ClosableBarProvider(BarProvider, Protocol):
@@ -77,6 +80,24 @@ class StreamedBarProvider:
         )
         return known.closed_at(until, series.timeframe).since(since).last(count)
 
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        """Return what was streamed of the bar lately, else ask the other provider; the series is followed then.
+
+        A market may be silent, and so may a broken connection: after a minute the other provider is asked.
+
+        Errors: those of the provider that is asked; NotFound if that one cannot tell.
+        """
+        self._listen()
+        update = self._follow(series).forming
+        if update is not None and now - update.sent_at <= _SILENT_FOR:
+            bar = Bars.from_rows([(update.open_time, *update.values)])
+            streamed = FormingBar(bar, min(update.sent_at, now))
+            if streamed.is_open_at(now, series.timeframe):
+                return streamed
+        if not isinstance(self._asked, FormingBarProvider):
+            raise NotFound(f"{self._asked.name} has no bars that are still forming")
+        return await self._asked.forming_bar(series, now)
+
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Tell what the provider that is asked tells."""
         return await self._asked.knows(symbol, timeframe)
@@ -85,7 +106,7 @@ class StreamedBarProvider:
         """Return those of the provider that is asked."""
         return await self._asked.symbols()
 
-    def forming_bar(self, series: Series) -> BarUpdate | None:
+    def streamed_update(self, series: Series) -> BarUpdate | None:
         """Return the newest state of the bar that is forming; None unless the series is followed and has one.
 
         Time: ``sent_at`` tells how old it is; it is dropped when the connection breaks.

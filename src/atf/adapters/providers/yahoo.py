@@ -22,6 +22,7 @@ from atf.clock import Clock, SystemClock
 from atf.errors import NotFound, TemporaryFailure
 from atf.market.adjustment import CorporateAction
 from atf.market.bars import Bars, Series, TimeArray, Timeframe
+from atf.market.forming import FormingBar, newest_open_bar
 from atf.market.provider import ProviderTraits
 from atf.market.resampling import resampled
 from atf.market.symbols import is_pair
@@ -72,6 +73,15 @@ class YahooBarProvider:
         """
         return await self.client.in_thread(partial(self._bars, series, until, count, since))
 
+    async def forming_bar(self, series: Series, now: datetime) -> FormingBar | None:
+        """Return the bar that is forming, or the day whose session is over.
+
+        Time:   ``seen_at`` is up to when Yahoo's newest trade is known: quotes of many exchanges come 15 minutes
+                late.
+        Errors: as ``closed_bars``.
+        """
+        return await self.client.in_thread(partial(self._forming, series, now))
+
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Tell whether Yahoo has the symbol and answers for this timeframe."""
         try:
@@ -115,6 +125,13 @@ class YahooBarProvider:
             if len(bars) >= count or begin == oldest or (first_trade_at is not None and begin <= first_trade_at):
                 return bars
             span *= _WIDER
+
+    def _forming(self, series: Series, now: datetime) -> FormingBar | None:
+        now = min(now, self._clock.now())
+        source = source_of(series.symbol, series.timeframe)
+        fetched = self._fetch(series, source, opening(now, series.timeframe), now)
+        seen_at = self.client.notes.last().reliable_until(now)
+        return newest_open_bar(resampled(fetched, source, series.timeframe), series.timeframe, now, seen_at)
 
     def _closed(self, fetched: Bars, series: Series, source: Timeframe, until: datetime) -> Bars:
         reliable_until = self.client.notes.last().reliable_until(until)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 
 from atf.lifecycle import Progress, Service
 from atf.notifications.background_service import BackgroundNotificationService
 
 
 class NotificationsService(Service):
-    """Counts as started after its first round, when the outbox has answered."""
+    """Loops of deliveries side by side, each for channels of its own.
 
-    def __init__(self, notifications: BackgroundNotificationService, progress: Progress) -> None:
+    Counts as started after the first round of one that marks ``progress``, when the outbox has answered.
+    """
+
+    def __init__(self, loops: Sequence[BackgroundNotificationService], progress: Progress) -> None:
         super().__init__("notifications")
-        self._notifications = notifications
+        self._loops = loops
         self._progress = progress
 
     async def _serve(self, started: Callable[[], None]) -> None:
+        """They end together, so that what they hold is given back at once and not one after another."""
         self._progress.on_first_mark(started)
-        await self._notifications.process_notifications()
+        async with asyncio.TaskGroup() as group:
+            for loop in self._loops:
+                group.create_task(loop.process_notifications())

@@ -64,6 +64,7 @@ alert_triggers = Table(
     Column("explanation", JSONB),
     Column("is_muted", Boolean, nullable=False, server_default=false()),
     instant("acknowledged_at", nullable=True),
+    instant("live_at", nullable=True),
     UniqueConstraint("schedule_id", "rule_hash", "bar_time"),
     Index(None, "user_id", "decided_at"),
 )

@@ -1,0 +1,33 @@
+"""One bar as an alert saw it: for explaining, for previews, and kept with each trigger. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from atf.alerts.state import AlertState
+
+
+@dataclass(frozen=True, slots=True)
+class TracedBar:
+    """One bar: what was read, the truth of each part, and what became of the state.
+
+    ``values`` are those of the alert's operands, in order, NaN where unknown. ``leaves`` are truths by the number
+    of the leaf; ``band`` is the truth of the rule that keeps the gate closed (see ``rules.bands``).
+    """
+
+    open_time: datetime
+    close_time: datetime
+    values: tuple[float, ...]
+    truth: int
+    leaves: Mapping[int, int]
+    band: int
+    before: AlertState
+    after: AlertState
+    is_triggered: bool
+
+    @property
+    def is_history(self) -> bool:
+        """Whether the bar closed before the alert began: it moves sides and the crossing gate only."""
+        return self.close_time <= self.before.history_until
