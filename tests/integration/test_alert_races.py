@@ -275,3 +275,20 @@ async def test_whatever_users_do_while_runs_are_pending_each_alert_decides_as_if
     told = await desk.rows.column("SELECT dedup_key FROM msg_messages ORDER BY 1")
     assert told == await desk.rows.column("SELECT dedup_key FROM alert_triggers WHERE NOT is_muted ORDER BY 1")
     assert len(told) >= 5
+
+
+async def test_bars_of_a_pause_stay_history_though_an_evaluation_began_before_it(desk: Desk) -> None:
+    """It would store the history that it loaded: the edit lets the state begin anew."""
+    added = await desk.add()
+    await desk.service.edit(OWNER, added.id, config_of(3))
+    await desk.close_day(2)
+
+    async def pause_over_two_days() -> None:
+        await desk.service.pause(OWNER, added.id)
+        await desk.close_day(4)
+        await desk.service.resume(OWNER, added.id)
+
+    await desk.evaluator(Interrupted(desk.database, pause_over_two_days)).handle(await desk.claim())
+    await desk.day_ends(5)
+    await desk.day_ends(6)
+    assert await desk.triggered_days() == [6]
