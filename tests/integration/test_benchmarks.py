@@ -52,6 +52,7 @@ GOALS = {
         "read_warm_later": "value <= 5",
         "callers_of_one_fetches": "value <= 50",
         "callers_of_all_fetches": "value <= 50",
+        "hanging_ticker": "ratio <= 1.5",
         "indicators": "ratio <= 1.1",
         "indicators_together": "ratio <= 1.1",
         "indicator_call_overhead": "value <= 20",
