@@ -22,9 +22,10 @@ TWENTY = [Series(f"S{number:02d}", Timeframe.H1) for number in range(20)]
 SLOW = TWENTY[7]
 
 
-def waited(
-    seconds: Mapping[Series, float], *, wanted: int | None = None, age: float = 0.0
-) -> tuple[float, set[Series]]:
+Waited = tuple[float, set[Series]]
+
+
+def waited(seconds: Mapping[Series, float], *, wanted: int | None = None, age: float = 0.0) -> Waited:
     """Return how long fetches that take so many seconds are waited for, and which of them are late."""
 
     async def wait() -> Waited:
@@ -120,12 +121,12 @@ class Folder:
 
 @pytest.mark.parametrize("is_local", [True, False])
 def test_a_file_or_a_symbol_that_hangs_delays_no_other(is_local: bool) -> None:
-    async def ask() -> tuple[int, frozenset[Series], float]:
+    async def ask() -> tuple[int, set[Series], float]:
         data, loop = open_market(Folder(is_local=is_local)), asyncio.get_running_loop()
         found = await data.closed_bars_of(dict.fromkeys(TWENTY, 1), until=NOON)
         took = round(loop.time(), 3)
         await data.close()
-        return len(found.ready), found.late, took
+        return len(found.ready), set(found.late), took
 
     assert simulate(ask()) == (19, {SLOW}, 0.5)
 
