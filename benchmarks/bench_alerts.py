@@ -27,6 +27,7 @@ from atf.storage.partitions import PostgresPartitions
 from atf.testing.clocks import FakeMarketClock
 from benchmarks.alert_arithmetic import FULL_SIZE, RATE, measure_arithmetic, measure_growth, measure_start
 from benchmarks.alert_stages import STAGES, StageWatch, WatchedData, WatchedQueue, WatchedStore
+from benchmarks.alert_workers import AlertWorkers, alert_workers
 from benchmarks.alert_workload import TIMEFRAME, Sketch, Timeline, sketches, store_alerts
 from benchmarks.bench import Bench
 from benchmarks.driving import Count, CountingHandler, drain, job_type, run_queue
@@ -63,6 +64,7 @@ async def benchmark(bench: Bench) -> None:
         desks = await _desks(server, alerts, timeline, stack)
         for batch_size in BATCHES:
             await _end_to_end(bench, *desks, batch_size, name=f"end_to_end_batch_{batch_size}")
+        await _two_workers(bench, desks[0], BATCHES[0])
 
 
 # --- the whole way
@@ -132,6 +134,13 @@ class Desk:
             **{f"{stage}_us": watch.seconds[stage] / self.alerts * 1e6 for stage in STAGES},
             **{name: value * 1000 for name, value in percentiles(batches).items()},
         }
+
+    async def done_by(self, workers: AlertWorkers) -> Observation:
+        """Let workers in processes of their own do one bar of all alerts."""
+        await self.close_a_bar()
+        seconds = await workers.seconds(self.clock.at, self.alerts)
+        await self.require_done()
+        return {RATE: self.alerts / seconds}
 
     async def committed(self, batch_size: int) -> Observation:
         """Let a Worker claim the same and commit outcomes that were computed before."""
@@ -237,6 +246,25 @@ async def _end_to_end(bench: Bench, evaluating: Desk, committing: Desk, batch_si
         bench.report(f"{name}_{stage}", "us/alert", rounds, Source("evaluator", f"{stage}_us"))
     bench.report(f"{name}_talib_calls", "calls", rounds, Source("evaluator", "calculations"))
     bench.report(f"{name}_triggers", "triggers", rounds, Source("evaluator", "triggers"))
+
+
+async def _two_workers(bench: Bench, desk: Desk, batch_size: int) -> None:
+    """Two processes against one, on the same rows."""
+    url = desk.server.url(desk.name)
+    async with alert_workers(url, 1, batch_size) as one, alert_workers(url, 2, batch_size) as two:
+        contenders: dict[str, Contender] = {"two": lambda: desk.done_by(two), "one": lambda: desk.done_by(one)}
+        for contender in contenders.values():  # each process compiles the rules that it meets
+            await contender()
+            await contender()
+        rounds = await bench.rounds(contenders, count=3)
+    bench.report(
+        "two_workers",
+        "alerts/s",
+        rounds,
+        Source("two", RATE),
+        baseline=Source("one", RATE),
+        goal=ratio_at_least(1.4),
+    )
 
 
 def _require_same_triggers(rounds: Rounds) -> None:
