@@ -47,7 +47,7 @@ test: setup ## All tests: fast ones first, then those that kill processes
 	@for bin in $(SYSTEM_POSTGRES); do \
 	  echo "the storage once more on the PostgreSQL in $$bin"; \
 	  ATF_TEST_PG_BINDIR=$$bin $(BIN)/pytest -q -n 2 $(STORAGE_TESTS) || exit 1; done
-	$(BIN)/pytest -q tests/chaos
+	$(BIN)/pytest -q -n 2 --dist loadfile tests/chaos
 
 coverage: setup ## All tests but chaos, measured; prints the coverage of each room
 	$(BIN)/pytest -q -n 2 --cov=atf --cov-report= tests/unit tests/contract tests/integration

@@ -106,6 +106,42 @@ async def ask_together(
     return {"seconds": seconds, "fetches": len(provider.asked), "reads": store.reads}
 
 
+class HangingProvider(ScriptedProvider):
+    """Has all bars, and never answers for one series."""
+
+    def __init__(self, bars: Mapping[Series, Bars], hangs: Series | None) -> None:
+        super().__init__()
+        self.bars = dict(bars)
+        self._hangs = hangs
+
+    async def closed_bars(
+        self, series: Series, until: datetime, count: int, since: datetime | None = None
+    ) -> Bars:
+        """Answer, or hang."""
+        if series == self._hangs:
+            await asyncio.Event().wait()
+        return await super().closed_bars(series, until, count, since)
+
+
+async def ask_beside_one_that_hangs(
+    table: BarTable, market: Mapping[Series, Bars], until: datetime, hangs: Series | None
+) -> Observation:
+    """Ask in one call for all series, of which nothing is stored, one of them hanging if it is named.
+
+    Units:  seconds until the call returns.
+    Errors: BenchmarkError if any other series is missing.
+    """
+    await table.empty()
+    store = CountingStore(PostgresBarStore(table.database))
+    wanted = {series: len(bars) for series, bars in market.items()}
+    async with _manager(HangingProvider(market, hangs), store) as manager:
+        begin = time.perf_counter()
+        found = await manager.closed_bars_of(wanted, until=until)
+        seconds = time.perf_counter() - begin
+    _require_all(found.ready, {series: count for series, count in wanted.items() if series != hangs})
+    return {"seconds": seconds}
+
+
 def _require_all(ready: Mapping[Series, Bars], wanted: Mapping[Series, int]) -> None:
     if {series: len(bars) for series, bars in ready.items()} != dict(wanted):
         raise BenchmarkError("an answer is incomplete")

@@ -12,7 +12,7 @@ from typing import Final
 
 from atf.market.bars import Bars, Series
 from atf.testing.processes import Installation
-from benchmarks.bar_callers import ask_together, ask_warm
+from benchmarks.bar_callers import ask_beside_one_that_hangs, ask_together, ask_warm
 from benchmarks.bar_table import RATE, TIMEFRAME, BarTable, binary_rows, close_of, text_rows, walks, write_csv
 from benchmarks.bench import Bench
 from benchmarks.indicator_calls import DIRECT, IndicatorCalls
@@ -42,6 +42,7 @@ async def benchmark(bench: Bench) -> None:
         await _import(bench, table)
         await _read(bench, table)
         await _callers(bench, table)
+        await _hanging(bench, table)
 
 
 # --- importing
@@ -155,6 +156,24 @@ async def _callers(bench: Bench, table: BarTable) -> None:
         bench.report(f"callers_of_{name}_fetches", "fetches", rounds, fetches, goal=value_at_most(_SHARED_SERIES))
         bench.report(f"callers_of_{name}_reads", "reads", rounds, reads)
         bench.report(f"callers_of_{name}", "s", rounds, seconds, baseline=of_few)
+
+
+# --- one that hangs
+
+
+async def _hanging(bench: Bench, table: BarTable) -> None:
+    count = 50
+    market, until = walks(bench.choose(500, 50), count), close_of(count - 1)
+    hangs = next(iter(market))
+    rounds = await bench.rounds(
+        {
+            "one": lambda: ask_beside_one_that_hangs(table, market, until, hangs),
+            "none": lambda: ask_beside_one_that_hangs(table, market, until, None),
+        },
+        count=3,
+    )
+    seconds, usual = Source("one", "seconds"), Source("none", "seconds")
+    bench.report("hanging_ticker", "s", rounds, seconds, baseline=usual, goal=ratio_at_most(1.5))
 
 
 # --- indicators

@@ -35,8 +35,9 @@ CROSSES: Final = (1, 4, 9)
 class AlertSite(Site):
     """Many copies of one alert, of which none has looked at any of the bars yet."""
 
-    def __init__(self) -> None:
-        super().__init__({"ATF_WORKER_BATCH_SIZE": str(BATCH)})
+    def __init__(self, alerts: int = ALERTS, batch: int = BATCH) -> None:
+        super().__init__({"ATF_WORKER_BATCH_SIZE": str(batch)})
+        self.alerts = alerts
 
     def prepare(self) -> None:
         folder = self.home / "bars" / "1d"
@@ -60,11 +61,11 @@ class AlertSite(Site):
             SELECT made.id, gate, status, data_status, rule_hash, history_until, version
             FROM alert_states, made WHERE schedule_id = 1
             """,
-            count=ALERTS,
+            count=self.alerts,
         )
 
-    def ring(self) -> None:
-        """Let all alerts have a run that waits; the scheduler makes the partitions."""
+    def ring(self, times: int = 1) -> None:
+        """Let all alerts have runs that wait, in no order; the scheduler makes the partitions."""
         leaves: LiteralString = (
             "SELECT count(*) FROM pg_inherits WHERE inhparent = 'job_schedule_runs_alert'::regclass"
         )
@@ -73,11 +74,29 @@ class AlertSite(Site):
             """
             INSERT INTO job_schedule_runs (job_type, job_id, user_id, scheduled_for, retention_class,
                                            max_attempts, job_snapshot, sort_key)
-            SELECT 'alert', id, user_id, date_trunc('minute', now()), 'alert', 1000, '{"version": 1}',
-                   job_sort_key(now(), 0, 0)
-            FROM job_schedules
-            """
+            SELECT 'alert', id, user_id, date_trunc('minute', now()) + n * interval '1 minute', 'alert', 1000,
+                   '{"version": 1}', job_sort_key(now() - random() * interval '1 minute', 0, 0)
+            FROM job_schedules, generate_series(0, %(times)s - 1) AS n
+            """,
+            times=times,
         )
+
+    def require_each_trigger_once(self) -> None:
+        decided = self.query(
+            "SELECT array_agg(bar_time ORDER BY bar_time), count(*) FROM alert_triggers GROUP BY schedule_id"
+        )
+        days = [BEGIN + timedelta(days=day) for day in CROSSES]
+        assert [(times, number) for times, number in decided] == [(days, len(days))] * self.alerts
+        # After an outage an alert's triggers are told in one digest; each has its message all the same.
+        ((messages, keys, deliveries),) = self.query(
+            "SELECT count(DISTINCT m.id), count(DISTINCT m.dedup_key), count(d.id) "
+            "FROM msg_messages m LEFT JOIN msg_deliveries d ON d.message_id = m.id "
+            "WHERE m.notification_type = 'alert'"
+        )
+        triggers = len(days) * self.alerts
+        assert (messages, keys, deliveries) == (triggers, triggers, self.alerts)
+        states = self.query("SELECT DISTINCT trigger_count, last_bar, sides FROM alert_states")
+        assert states == [(len(days), BEGIN + timedelta(days=len(CLOSES) - 1), {"0": "above"})]
 
     def has_done(self, number: int) -> bool:
         return self.done() >= number
@@ -107,17 +126,19 @@ def test_no_trigger_is_lost_or_doubled_when_workers_are_killed_in_their_batches(
             worker.wait()
         site.ensure("worker", 4)
         wait_for(lambda: site.done() == ALERTS, what="until all are done")
-        decided = site.query(
-            "SELECT array_agg(bar_time ORDER BY bar_time), count(*) FROM alert_triggers GROUP BY schedule_id"
-        )
-        days = [BEGIN + timedelta(days=day) for day in CROSSES]
-        assert [(times, number) for times, number in decided] == [(days, len(days))] * ALERTS
-        # After an outage an alert's triggers are told in one digest; each has its message all the same.
-        ((messages, keys, deliveries),) = site.query(
-            "SELECT count(DISTINCT m.id), count(DISTINCT m.dedup_key), count(d.id) "
-            "FROM msg_messages m LEFT JOIN msg_deliveries d ON d.message_id = m.id "
-            "WHERE m.notification_type = 'alert'"
-        )
-        assert (messages, keys, deliveries) == (len(days) * ALERTS, len(days) * ALERTS, ALERTS)
-        states = site.query("SELECT DISTINCT trigger_count, last_bar, sides FROM alert_states")
-        assert states == [(len(days), BEGIN + timedelta(days=len(CLOSES) - 1), {"0": "above"})]
+        site.require_each_trigger_once()
+
+
+def test_two_workers_share_alerts_that_are_due_several_times_without_a_deadlock() -> None:
+    alerts, times = 500, 5
+    with AlertSite(alerts, batch=100) as site:
+        site.prepare()
+        site.ensure("scheduler", 1)
+        site.ring(times)
+        for number in (1, 2):
+            site.ensure("worker", number)
+        wait_for(lambda: site.done() == alerts * times, what="until all are done")
+        site.require_each_trigger_once()
+        both = site.query("SELECT count(DISTINCT worker_id) FROM job_schedule_runs")
+        assert both == [(2,)]
+        assert site.query("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]

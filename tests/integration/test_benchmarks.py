@@ -44,6 +44,7 @@ GOALS = {
         "end_to_end_batch_2000_own_share": "value <= 0.2",
         "end_to_end_batch_5000": "ratio >= 0.5",
         "end_to_end_batch_5000_own_share": "value <= 0.2",
+        "two_workers": "ratio >= 1.4",
     },
     "data": {
         "import": "ratio >= 0.5",
@@ -52,6 +53,7 @@ GOALS = {
         "read_warm_later": "value <= 5",
         "callers_of_one_fetches": "value <= 50",
         "callers_of_all_fetches": "value <= 50",
+        "hanging_ticker": "ratio <= 1.5",
         "indicators": "ratio <= 1.1",
         "indicators_together": "ratio <= 1.1",
         "indicator_call_overhead": "value <= 20",

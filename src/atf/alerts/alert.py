@@ -20,6 +20,7 @@ from atf.alerts.state import AlertState, Gate
 from atf.alerts.watched import Watched, bars_behind
 from atf.errors import InvalidAlertRule, InvalidInput, Problems, shown
 from atf.market.bars import Series, Timeframe
+from atf.notifications.message import Priority
 from atf.rules.grammar import parse_rule
 from atf.rules.operands import Operand
 from atf.rules.rule import Rule, leaves, measured_operands
@@ -163,9 +164,10 @@ def _compiled(document: Mapping[str, Any]) -> Alert:
     rule = parse_rule(document["rule"])
     shape, operands = shape_of(rule)
     options = document.get("options", {})
-    series = Series(document["ticker"], Timeframe(document["timeframe"]))
+    series = Series(_text(document["ticker"]), Timeframe(document["timeframe"]))
+    calendar = None if "calendar" not in document else _text(document["calendar"])
     return Alert(
-        watched=Watched(series, document.get("calendar"), options.get("evaluate_on") == "live"),
+        watched=Watched(series, calendar, options.get("evaluate_on") == "live"),
         rule=rule,
         shape=_shared(shape),
         operands=operands,
@@ -272,12 +274,25 @@ def _instant(text: str) -> datetime:
 
 
 def _notify(fields: Mapping[str, Any]) -> Notify:
+    template, channels = (
+        fields.get("message_template", DEFAULT_TEMPLATE),
+        fields.get("channels", DEFAULT_CHANNELS),
+    )
+    check_template(_text(template))
+    if isinstance(channels, (str, Mapping)):
+        raise TypeError(f"channels {shown(channels)}")
     return Notify(
-        tuple(fields.get("channels", DEFAULT_CHANNELS)),
-        str(fields.get("message_template", DEFAULT_TEMPLATE)),
-        str(fields.get("severity", DEFAULT_SEVERITY)),
+        tuple(_text(channel) for channel in channels),
+        template,
+        Priority(fields.get("severity", DEFAULT_SEVERITY)),
         "rearmed" in fields.get("on", ()),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{shown(value)} is no text")
+    return value
 
 
 def _check_notify(fields: Mapping[str, Any]) -> None:
@@ -286,6 +301,7 @@ def _check_notify(fields: Mapping[str, Any]) -> None:
         check_template(template)
 
 
+@lru_cache(maxsize=1024)
 def check_template(template: str) -> None:
     """Refuse a message template that names what there is not, or has a format.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -20,11 +21,14 @@ from atf.alerts.evaluation import Evaluated
 from atf.alerts.state import DATA_STATUSES, STATUSES, IntArray, StateColumns
 from atf.alerts.trigger import Trigger
 from atf.alerts.watched import Watched
+from atf.errors import UnstorableData
 from atf.jobs.run import ClaimedRun, Completion
 from atf.notifications.message import OutgoingMessage
 
 Sides = Mapping[str, str]
 
+_MOST_TOLD: Final = 1_000
+"""A result lists so many triggers, the newest: those of a month of minutes would be longer than any may be."""
 NO_STATE: Final = -1
 """In columns of versions: the state is lost."""
 
@@ -165,32 +169,40 @@ class Outcomes:
         return [(row, trigger) for row, found in sorted(self.evaluated.triggers.items()) for trigger in found]
 
     def messages(self) -> list[OutgoingMessage]:
-        """Return one message for each trigger, and for each time that an alert which tells so is ready again."""
-        found: list[OutgoingMessage] = []
+        """Return one message for each trigger, and for each time that an alert which tells so is ready again.
+
+        Errors: UnstorableData if one cannot be written.
+        """
         rows = sorted({*self.evaluated.triggers, *self.evaluated.rearmed})
-        for row in rows:
-            if self.is_muted[row]:
-                continue
-            stored, alert = self.loaded[row].stored, self.loaded[row].alert
-            triggers = self.evaluated.triggers.get(row, [])
-            found += messages_of(stored.schedule_id, stored.user_id, stored.name, alert, triggers)
-            found += [
+        with _written():
+            return [message for row in rows if not self.is_muted[row] for message in self._messages(row)]
+
+    def _messages(self, row: int) -> list[OutgoingMessage]:
+        stored, alert = self.loaded[row].stored, self.loaded[row].alert
+        triggers = self.evaluated.triggers.get(row, [])
+        return [
+            *messages_of(stored.schedule_id, stored.user_id, stored.name, alert, triggers),
+            *(
                 rearmed_message(stored.schedule_id, stored.user_id, stored.name, alert, bar_time)
                 for bar_time in self.evaluated.rearmed.get(row, [])
-            ]
-        return found
+            ),
+        ]
 
     def acting_users(self) -> set[int]:
         """Return whose alerts have triggered and have actions; a muted alert does nothing."""
         return {self.loaded[row].stored.user_id for row, _ in self._acting()}
 
     def actions(self, roles: Mapping[int, str]) -> list[OutgoingMessage]:
-        """Return one message for each action of each trigger; ``roles`` are those of active users by id."""
+        """Return one message for each action of each trigger; ``roles`` are those of active users by id.
+
+        Errors: UnstorableData if one cannot be written.
+        """
         found: list[OutgoingMessage] = []
-        for row, trigger in self._acting():
-            stored, alert = self.loaded[row].stored, self.loaded[row].alert
-            refusal = refusal_of(roles.get(stored.user_id))
-            found += action_messages(stored.schedule_id, stored.user_id, stored.name, alert, trigger, refusal)
+        with _written():
+            for row, trigger in self._acting():
+                stored, alert = self.loaded[row].stored, self.loaded[row].alert
+                refusal = refusal_of(roles.get(stored.user_id))
+                found += action_messages(stored.schedule_id, stored.user_id, stored.name, alert, trigger, refusal)
         return found
 
     def _acting(self) -> list[tuple[int, Trigger]]:
@@ -230,11 +242,23 @@ class Outcomes:
         return {"version": stored.version, "task_params": json.loads(stored.config)}
 
 
+@contextmanager
+def _written() -> Iterator[None]:
+    """Let what one alert cannot tell be found out by whoever commits, as what cannot be stored is."""
+    try:
+        yield
+    except Exception as exc:
+        raise UnstorableData(f"a message cannot be written: {type(exc).__name__} {exc}") from exc
+
+
 def _result(told: tuple[int, int, int], triggers: Sequence[Trigger]) -> dict[str, Any]:
     bars, status, data_status = told
+    newest = triggers[-_MOST_TOLD:]
+    more = {"triggers_in_all": len(triggers)} if len(triggers) > len(newest) else {}
     return {
         "bars_evaluated": bars,
-        "triggers": [trigger.bar_time.isoformat() for trigger in triggers],
+        "triggers": [trigger.bar_time.isoformat() for trigger in newest],
+        **more,
         "status": STATUSES[status],
         "data_status": DATA_STATUSES[data_status],
     }

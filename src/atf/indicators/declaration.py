@@ -132,7 +132,7 @@ def _calculation(name: str, function: Function, outputs: int) -> Calculation:
             found = function(*given, **_keywords(request))
             results = found if isinstance(found, tuple) else (found,)
             arrays = tuple(without_infinite(np.asarray(result, dtype=np.float64)) for result in results)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise PermanentFailure(f"the indicator '{name}' failed: {said(exc)}") from exc
         shapes, wanted = [array.shape for array in arrays], [columns[0].shape] * outputs
         if shapes != wanted:

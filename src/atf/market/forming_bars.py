@@ -16,12 +16,12 @@ from typing import Final
 
 from atf.errors import AtfError, NotFound, TemporaryFailure
 from atf.market.bars import Series
-from atf.market.deadline import late_at
 from atf.market.fetched_bars import Absent
 from atf.market.forming import FormingBar
 from atf.market.provider_lane import ProviderLane
 from atf.market.quality import sort_out
 from atf.market.resampling import opening_time
+from atf.market.stragglers import Fetch, late_of
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_SERIES: Final = 20_000
@@ -62,11 +62,11 @@ class FormingBars:
         self._ttl = ttl.total_seconds()
         self._monotonic = monotonic
         self._known: OrderedDict[Series, _Sight] = OrderedDict()
-        self._under_way: dict[Series, asyncio.Task[None]] = {}
+        self._under_way: dict[Series, Fetch] = {}
 
     async def close(self) -> None:
         """End all questions."""
-        tasks = list(self._under_way.values())
+        tasks = [question.task for question in self._under_way.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -74,7 +74,7 @@ class FormingBars:
     async def seen(
         self, chains: Chains, wanted: Mapping[Series, datetime | None], now: datetime, deadline: float
     ) -> dict[Series, Seen]:
-        """Return what is seen of each series by the deadline (of the event loop).
+        """Return what is seen of each series by the deadline (of the event loop), sooner if few are missing.
 
         ``wanted``: an instant since which a provider must have been asked, None for lately.
 
@@ -85,8 +85,8 @@ class FormingBars:
         while open_series:
             missing = [one for one in open_series if self._sight(one, wanted[one], now, begun_at) is None]
             joined = {series for series in missing if series in self._under_way}
-            tasks = {series: self._ask(series, chains[series], now) for series in missing}
-            late |= await late_at(tasks, deadline)
+            questions = {series: self._ask(series, chains[series], now) for series in missing}
+            late |= await late_of(questions, len(wanted), deadline)
             open_series = joined - late
         seen: dict[Series, Seen] = {}
         for series, since in wanted.items():
@@ -108,14 +108,14 @@ class FormingBars:
         is_of_this_bar = opening_time(sight.asked_at, timeframe) == opening_time(now, timeframe)
         return sight if is_of_this_bar and age < most else None
 
-    def _ask(self, series: Series, lanes: Sequence[ProviderLane], now: datetime) -> asyncio.Task[None]:
+    def _ask(self, series: Series, lanes: Sequence[ProviderLane], now: datetime) -> Fetch:
         """Return the one question about the series that is under way, or begin it."""
-        task = self._under_way.get(series)
-        if task is None:
+        question = self._under_way.get(series)
+        if question is None:
             task = asyncio.create_task(self._look(series, lanes, now), name=f"forming bar of {series}")
-            self._under_way[series] = task
+            question = self._under_way[series] = Fetch(task, asyncio.get_running_loop().time())
             task.add_done_callback(lambda done: self._landed(series, done))
-        return task
+        return question
 
     async def _look(self, series: Series, lanes: Sequence[ProviderLane], now: datetime) -> None:
         found, is_local = await _answer(series, lanes, now)
