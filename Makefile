@@ -9,7 +9,7 @@ BENCH_OPTIONS ?=
 SYSTEM_POSTGRES := $(foreach major,15 16 17 18 19,$(wildcard /usr/lib/postgresql/$(major)/bin))
 STORAGE_TESTS := $(addprefix tests/integration/test_,schema.py run_queue.py leases.py schedules.py partitions.py \
   alert_commit.py outbox.py market_clock.py bars_store.py database.py health_store.py misfires.py chores.py \
-  job_watch_store.py jobs_on_database.py worker_runs.py)
+  job_watch_store.py)
 
 .PHONY: help setup demo test check format coverage chaos fuzz bench clean
 .DEFAULT_GOAL := help
@@ -47,7 +47,8 @@ test: setup ## All tests: fast ones first, then those that kill processes
 	@for bin in $(SYSTEM_POSTGRES); do \
 	  echo "the storage once more on the PostgreSQL in $$bin"; \
 	  ATF_TEST_PG_BINDIR=$$bin $(BIN)/pytest -q -n 2 $(STORAGE_TESTS) || exit 1; done
-	$(BIN)/pytest -q -n 2 --dist loadfile tests/chaos
+	$(BIN)/pytest -q -n 2 --dist loadfile tests/chaos --ignore tests/chaos/test_up_start.py
+	$(BIN)/pytest -q tests/chaos/test_up_start.py
 
 coverage: setup ## All tests but chaos, measured; prints the coverage of each room
 	$(BIN)/pytest -q -n 2 --cov=atf --cov-report= tests/unit tests/contract tests/integration
