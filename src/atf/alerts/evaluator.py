@@ -26,6 +26,7 @@ from atf.alerts.roster import roster_of
 from atf.alerts.watched import Watched
 from atf.errors import TransactionConflict, UnstorableData
 from atf.indicators.indicator_service import IndicatorService
+from atf.indicators.session_memory import SessionMemory
 from atf.jobs.run import ClaimedBatch, ClaimedRun, Completion, Failure, JobType, WorkerId
 from atf.market.bars import Bars, Series
 from atf.market.data_manager import DataManager
@@ -35,6 +36,8 @@ from atf.pause_points import pause_point
 
 _LOGGER = logging.getLogger(__name__)
 _CONFLICT_TRIES: Final = 5
+_LONGEST_REACH: Final = 1_000
+"""More bars than these are read by whoever catches up, and by nobody after that."""
 
 
 class AlertCommit(Protocol):
@@ -116,6 +119,7 @@ class AlertEvaluator:
         self._loader = AlertLoader(store, rules)
         self._late = LateSeries()
         self._indicators = IndicatorService()
+        self._sessions = SessionMemory(self._indicators)
 
     @property
     def calculations(self) -> int:
@@ -139,7 +143,7 @@ class AlertEvaluator:
         """Return what the alerts' new bars make of them; what cannot be judged now is left in the work."""
         now = await self._clock.now()
         loaded = await self._loader.load(work, now)
-        wanted = _wanted(loaded, now)
+        wanted = self._wanted(loaded, now)
         view = await look_at(self._data, wanted, loaded.watched, now, self._patience)
         for sentence in view.closed.stale.values():
             _LOGGER.warning("%s", sentence)
@@ -151,9 +155,24 @@ class AlertEvaluator:
         judged = await asyncio.to_thread(_judged, ready, watched, forming, now)
         return work.judged(judged)
 
+    def _wanted(self, loaded: LoadedAlerts, now: datetime) -> dict[Series, int]:
+        """How many bars of which series the alerts read: each series is fetched once, as far as any needs it.
+
+        And as far as an earlier batch did, so that what that one computed can be used.
+        """
+        wanted: dict[Series, int] = {}
+        counts = bars_needed(loaded.compiled, loaded.states, now).tolist()
+        for alert, count in zip(loaded.compiled, counts, strict=True):
+            if count > wanted.get(alert.series, 0):
+                wanted[alert.series] = count
+        for watched in loaded.watched:
+            reach = min(self._sessions.reach(watched), _LONGEST_REACH)
+            wanted[watched.series] = max(wanted[watched.series], reach)
+        return wanted
+
     def _watched(self, watched: Watched, view: MarketView) -> WatchedBars:
-        bars = view.bars(watched)
-        return WatchedBars(bars, view.closing(watched).times(bars.open_time), self._indicators.session(bars))
+        session = self._sessions.session(watched, view.bars(watched))
+        return WatchedBars(session.bars, view.closing(watched).times(session.bars.open_time), session)
 
     def _with_forming(self, closed: WatchedBars, forming: Bars, now: datetime) -> WatchedBars:
         return with_forming(closed, forming, now, self._indicators)
@@ -237,16 +256,6 @@ async def _actions(commit: AlertCommit, outcomes: Outcomes) -> list[OutgoingMess
     """Return what the triggers make happen; roles are asked for once a batch, and only if there is an action."""
     users = outcomes.acting_users()
     return outcomes.actions(await commit.roles(users)) if users else []
-
-
-def _wanted(loaded: LoadedAlerts, now: datetime) -> dict[Series, int]:
-    """How many bars of which series the alerts read: each series is fetched once, as far as any needs it."""
-    wanted: dict[Series, int] = {}
-    counts = bars_needed(loaded.compiled, loaded.states, now).tolist()
-    for alert, count in zip(loaded.compiled, counts, strict=True):
-        if count > wanted.get(alert.series, 0):
-            wanted[alert.series] = count
-    return wanted
 
 
 def _judged(

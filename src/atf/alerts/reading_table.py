@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -57,9 +57,11 @@ class ReadingTable:
     def values(self, readings: IntArray, width: int) -> FloatArray:
         """Return the readings for the newest ``width`` bars. Shape: (a,) -> (a, width)."""
         if width == 1:
-            for number in np.unique(readings[~self._is_read[readings]]).tolist():
-                self._newest[number] = self._read_newest(number)
-                self._is_read[number] = True
+            is_unread = np.zeros(len(self._is_read), dtype=np.bool_)
+            is_unread[readings] = True
+            unread = np.flatnonzero(is_unread & ~self._is_read)
+            self._newest[unread] = self._read_newest(unread.tolist())
+            self._is_read[unread] = True
             return self._newest[readings][:, None]
         numbers, places = np.unique(readings, return_inverse=True)
         return np.array([self._read(number, width) for number in numbers.tolist()])[places]
@@ -84,13 +86,16 @@ class ReadingTable:
             raise KeyError(self._roster.watched[number])
         return found
 
-    def _read_newest(self, number: int) -> float:
-        watched, source, offset = self._roster.readings[number]
-        try:
-            return read_newest(self._watched_at(watched), source, offset)
-        except Exception as exc:  # noqa: BLE001 - an indicator's mistake costs only the alerts that read it
-            self.failed[number] = exc
-            return np.nan
+    def _read_newest(self, numbers: Sequence[int]) -> list[float]:
+        found = []
+        for number in numbers:
+            watched, source, offset = self._roster.readings[number]
+            try:
+                found.append(read_newest(self._watched_at(watched), source, offset))
+            except Exception as exc:  # noqa: BLE001 - an indicator's mistake costs only the alerts that read it
+                self.failed[number] = exc
+                found.append(np.nan)
+        return found
 
     def _read(self, number: int, width: int) -> FloatArray:
         watched, source, offset = self._roster.readings[number]

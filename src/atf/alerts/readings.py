@@ -42,11 +42,11 @@ def source_of(operand: Measured) -> Source:
 
 def read_newest(watched: WatchedBars, source: Source, offset: int) -> float:
     """Return what is read ``offset`` bars before the newest one; NaN where it is unknown."""
-    index = len(watched.bars) - 1 - offset
+    index = len(watched.bars.open_time) - 1 - offset
     if index < 0:
         return nan
     if isinstance(source, str):
-        return float(watched.bars.column(source)[index])
+        return watched.bars.column(source).item(index)
     if not offset:
         return watched.indicators.newest(source)
     return float(watched.indicators.values(source, index, index + 1)[0])

@@ -57,6 +57,12 @@ def window_of(request: IndicatorRequest) -> int:
     return max(SHORTEST_WINDOW, PERIODS_IN_WINDOW * indicator_of(request).longest_period(request))
 
 
+@lru_cache(maxsize=65_536)
+def _shared(request: IndicatorRequest) -> IndicatorRequest:
+    """Return the one object of all equal requests: as a key it is then found without a comparison."""
+    return request
+
+
 def resolve(name: str, params: object, output: object = None, *, field: str = "") -> IndicatorRequest:
     """Return the request with all defaults filled in.
 
@@ -72,7 +78,9 @@ def resolve(name: str, params: object, output: object = None, *, field: str = ""
         (known.name, known.check(params.get(known.name, known.default), _join(params_field, known.name)))
         for known in indicator.parameters
     )
-    request = IndicatorRequest(indicator.name, checked, _output(indicator, output, _join(field, "output")))
+    request = _shared(
+        IndicatorRequest(indicator.name, checked, _output(indicator, output, _join(field, "output")))
+    )
     _reject_what_does_not_fit(indicator, request, params_field)
     return request
 

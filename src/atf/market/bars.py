@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from math import nan
 from typing import Final
 
@@ -69,6 +70,7 @@ def to_nanoseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
+@lru_cache(maxsize=4096)
 def to_instant(nanoseconds: int) -> datetime:
     """Return the aware UTC instant of nanoseconds since 1970, cut to microseconds."""
     return _EPOCH + timedelta(microseconds=int(nanoseconds) // 1000)
@@ -126,6 +128,11 @@ class Bars:
         array: FloatArray = getattr(self, name)
         return array
 
+    def row(self, index: int) -> dict[str, float]:
+        """Return the prices and the volume of one bar by the names of ``COLUMNS``."""
+        columns = (self.open, self.high, self.low, self.close, self.volume)
+        return {name: column.item(index) for name, column in zip(COLUMNS, columns, strict=True)}
+
     def range_of(self, name: str) -> tuple[float, float]:
         """Return the lowest and the highest value of a column; NaN if one is missing, or if there are none.
 
@@ -179,6 +186,23 @@ class Bars:
         times = np.concatenate([kept.open_time, newer.open_time])
         columns = [np.concatenate([kept.column(name), newer.column(name)]) for name in COLUMNS]
         return Bars.from_columns(times, np.column_stack(columns))
+
+    def are_newest_of(self, others: Bars) -> bool:
+        """Tell whether these are the newest of other bars, to the last bit; missing values count as equal."""
+        count = len(self)
+        if not count or count > len(others) or self.open_time[-1] != others.open_time[-1]:
+            return False
+        return all(
+            mine.tobytes() == theirs[-count:].tobytes()
+            for mine, theirs in (
+                (self.close, others.close),
+                (self.open_time, others.open_time),
+                (self.open, others.open),
+                (self.high, others.high),
+                (self.low, others.low),
+                (self.volume, others.volume),
+            )
+        )
 
     def first_after(self, instant: datetime) -> int:
         """Return the index of the first bar that opens after ``instant``; ``len(self)`` if there is none."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from atf.rules.operands import Constant, Measured, Operand
+from atf.rules.operands import Operand
 
 X = TypeVar("X")
 Y = TypeVar("Y")
@@ -154,9 +154,3 @@ def without_negations(tree: Tree[X], *, is_negated: bool = False) -> Tree[X]:
         case AllOf(parts) | AnyOf(parts):
             inner_parts = tuple(without_negations(part, is_negated=is_negated) for part in parts)
             return AllOf(inner_parts) if isinstance(tree, AllOf) is not is_negated else AnyOf(inner_parts)
-
-
-def measured_operands(rule: Rule) -> tuple[Measured, ...]:
-    """Return every operand that must be read off the bars, each once, in order of appearance."""
-    found = (operand for leaf in leaves(rule) for operand in leaf.operands)
-    return tuple(dict.fromkeys(operand for operand in found if not isinstance(operand, Constant)))

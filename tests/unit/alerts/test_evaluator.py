@@ -300,6 +300,45 @@ async def test_series_is_fetched_once_and_as_far_as_any_alert_needs() -> None:
     assert world.provider.asked == [("T", 1000 + 4)]
 
 
+async def test_what_one_batch_computed_serves_the_next_ones_until_the_bars_are_others() -> None:
+    def average(period: int) -> dict[str, Any]:
+        rule = {"indicator": "sma", "params": {"period": period}, "operator": ">", "value": 5}
+        return config(rule=rule, rearm={"type": "simple"})
+
+    world = World(stored(1, average(3)), stored(2, average(3)), stored(3, average(2)), T=bars_of(4, 6, 8, 7))
+    world.clock.time = BEGIN + 4 * HOUR
+    computed = []
+    for number in (1, 2, 3):
+        await world.handle(run_of(9 + number, number))
+        computed.append(world.evaluator.calculations)
+    assert computed[0] == computed[1] < computed[2]
+    world.provider.bars = {"T": bars_of(4, 6, 8, 1)}  # revised
+    world.store.alerts[2] = stored(2, average(3))
+    done = await world.handle(run_of(20, 2))
+    assert world.evaluator.calculations > computed[2]
+    assert done.triggers.count((2, BEGIN + 2 * HOUR)) == 2
+    assert done.triggers.count((2, BEGIN + 3 * HOUR)) == 1
+
+
+async def test_who_needs_fewer_bars_asks_for_those_on_which_an_earlier_batch_computed() -> None:
+    average = config(rule={"indicator": "sma", "params": {"period": 10}, "operator": ">", "value": 500})
+    world = World(stored(1, average), stored(2, average), stored(3), T=bars_of(*range(1, 700)))
+    world.clock.time = BEGIN + 699 * HOUR
+    for number in (1, 2):
+        world.store.alerts[number] = replace(
+            world.store.alerts[number], state=replace(fresh_state(parse_alert(average), BEGIN + 697 * HOUR))
+        )
+    await world.handle(run_of(10, 1))
+    world.store.alerts[3] = replace(
+        world.store.alerts[3], state=fresh_state(parse_alert(config()), world.clock.time)
+    )
+    await world.handle(run_of(11, 3))
+    await world.handle(run_of(12, 2))
+    first, second, third = (count for _, count in world.provider.asked)
+    assert first == second == third > 100
+    assert world.evaluator.calculations == 2  # one for each new bar
+
+
 async def test_alert_whose_indicator_raises_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     computed = IndicatorService.outputs
 

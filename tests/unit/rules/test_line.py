@@ -12,7 +12,7 @@ from atf.errors import InvalidInput
 from atf.rules.grammar import parse_rule
 from atf.rules.line import LONGEST_LINE, parse_alert_line, parse_rule_line
 from atf.rules.line_error import InvalidLine
-from atf.rules.rule import measured_operands
+from atf.rules.rule import leaves
 
 AAPL = {"ticker": "AAPL", "timeframe": "1h"}
 ABOVE_150 = {"indicator": "price", "operator": ">", "value": 150}
@@ -290,7 +290,7 @@ def test_the_picture_of_a_long_line_shows_the_part_around_the_caret() -> None:
 
 def test_rules_are_nested_fifty_deep_and_no_deeper() -> None:
     line = f"AAPL > 5 and {'not ' * 49}price > 150"
-    assert len(measured_operands(parse_rule(parse_alert_line(line)["rule"]))) == 1
+    assert len(list(leaves(parse_rule(parse_alert_line(line)["rule"])))) == 2
     deeper = line.replace("not", "not not", 1)
     with pytest.raises(InvalidLine, match="the rule is nested more than 50 deep") as refused:
         parse_alert_line(deeper)

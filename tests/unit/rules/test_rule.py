@@ -15,7 +15,6 @@ from atf.rules.rule import (
     Not,
     Rule,
     leaves,
-    measured_operands,
     without_negations,
 )
 from atf.rules.shape import shape_of
@@ -138,7 +137,7 @@ def test_order_of_parts_changes_nothing(parts: list[Rule]) -> None:
 
 @given(rules)
 def test_with_no_data_at_all_nothing_is_known(rule: Rule) -> None:
-    assert evaluate(rule, dict.fromkeys(measured_operands(rule), NAN)) == U
+    assert evaluate(rule, dict.fromkeys(READINGS, NAN)) == U
 
 
 def filled(verdicts: list[int]) -> Iterator[list[int]]:
@@ -155,17 +154,11 @@ def test_a_known_answer_holds_however_the_unknown_turns_out(verdicts: list[int])
         assert later == {answer} if answer != U else later == {T, F}
 
 
-def test_operands_are_listed_once_in_order_of_appearance() -> None:
+def test_leaves_are_listed_from_left_to_right() -> None:
     first = compare(OPEN, ">", CLOSE)
     second = compare(CLOSE, "<", Constant(5))
     rule = AllOf((first, Not(AnyOf((second, first)))))
     assert list(leaves(rule)) == [first, second, first]
-    assert measured_operands(rule) == (OPEN, CLOSE)
-
-
-def test_different_offsets_and_factors_are_different_operands() -> None:
-    rule = compare(ColumnOperand("close", 1), ">", ColumnOperand("close", 0, 1.5))
-    assert len(measured_operands(rule)) == 2
 
 
 @given(rules)
