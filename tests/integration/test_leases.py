@@ -11,7 +11,7 @@ import pytest
 from tests.integration.claiming import take
 
 from atf.jobs.chores.rescuer import Rescued
-from atf.jobs.lease import Holder
+from atf.jobs.lease import Holder, Lease
 from atf.jobs.run import WorkerId
 from atf.notifications.message import OutgoingMessage
 from atf.storage import run_queue
@@ -57,6 +57,36 @@ async def test_a_lease_that_is_over_cannot_be_renewed(leases: PostgresLeases, ro
     await rows.expire(worker)
     assert not await leases.renew(worker, MINUTE)
     assert not await leases.renew(WorkerId("never registered"), MINUTE)
+
+
+async def test_a_lease_that_is_given_up_while_its_row_is_committed_leaves_none(
+    leases: PostgresLeases, rows: Rows
+) -> None:
+    await rows.change(
+        """
+        CREATE FUNCTION commit_slowly() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_sleep(60);  -- ends as soon as the client gives up, and the commit goes on
+            RETURN NULL;
+        EXCEPTION WHEN query_canceled THEN RETURN NULL;
+        END $$
+        """
+    )
+    await rows.change(
+        "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON workers DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION commit_slowly()"
+    )
+    lease = Lease(leases, name="worker", types=("alert",), length=MINUTE)
+    asking = asyncio.create_task(lease.acquire())
+    for _ in range(1_000):
+        if await rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
+            break
+        await asyncio.sleep(0.01)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert len(await rows.all("SELECT * FROM workers")) == 1
+    await lease.release()
+    assert await rows.all("SELECT * FROM workers") == []
 
 
 async def test_only_what_has_no_live_lease_is_rescued(

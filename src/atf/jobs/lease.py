@@ -52,7 +52,7 @@ class LeaseStore(Protocol):
     """Where leases are written; the database's clock decides when one is over."""
 
     async def register(self, holder: Holder, lease: timedelta) -> None:
-        """Write the row of a new holder."""
+        """Write the row of a new holder; the same again when it is not known whether it was written."""
         ...
 
     async def renew(self, worker_id: WorkerId, lease: timedelta) -> bool:
@@ -86,6 +86,7 @@ class Lease:
         self._slots = dict(slots or {})
         self._length = length
         self._worker_id: WorkerId | None = None
+        self._asked: WorkerId | None = None
         self._deadline = 0.0
         self._renewer: asyncio.Task[None] | None = None
 
@@ -97,11 +98,12 @@ class Lease:
         if self._worker_id is not None and not self.is_over:
             return self._worker_id
         self._stop_renewing()
-        worker_id = WorkerId(f"{self._name}-{uuid.uuid4().hex[:8]}")
+        # A row that was asked for may be there although the answer was lost, or nobody waited for it.
+        worker_id = self._asked = self._asked or WorkerId(f"{self._name}-{uuid.uuid4().hex[:8]}")
         sent_at = boot_seconds()
         holder = Holder(worker_id, socket.gethostname(), os.getpid(), self._types, self._name, self._slots)
         await self._store.register(holder, self._length)
-        self._worker_id, self._deadline = worker_id, sent_at + self._length.total_seconds()
+        self._worker_id, self._asked, self._deadline = worker_id, None, sent_at + self._length.total_seconds()
         self._renewer = asyncio.create_task(self._renew_forever(worker_id), name=f"lease-{worker_id}")
         return worker_id
 
@@ -137,9 +139,10 @@ class Lease:
     async def release(self) -> None:
         """End this incarnation; harmless when there is none."""
         self._stop_renewing()
-        worker_id, self._worker_id = self._worker_id, None
+        held = [one for one in (self._worker_id, self._asked) if one is not None]
+        self._worker_id = self._asked = None
         self._deadline = 0.0
-        if worker_id is not None:
+        for worker_id in held:
             with contextlib.suppress(AtfError):
                 await self._store.remove(worker_id)
 

@@ -20,6 +20,7 @@ _REGISTER: Final = text(
     INSERT INTO workers (worker_id, name, host, pid, types, slots, lease_expires_at)
     VALUES (:worker_id, :name, :host, :pid, CAST(:types AS text[]), CAST(:slots AS jsonb),
             now() + CAST(:lease AS interval))
+    ON CONFLICT (worker_id) DO UPDATE SET lease_expires_at = EXCLUDED.lease_expires_at
     """
 )
 _RENEW: Final = text(
@@ -104,7 +105,7 @@ class PostgresLeases:
         self._database = database
 
     async def register(self, holder: Holder, lease: timedelta) -> None:
-        """Write the row of a new holder."""
+        """Write the row of a new holder; the same again when it is not known whether it was written."""
         values = {
             "worker_id": holder.worker_id,
             "name": holder.name,

@@ -32,6 +32,8 @@ class FakeStore:
         self.renewed = asyncio.Event()
         self.seconds_to_register = 0.0
         self.remove_fails = False
+        self.register_fails = False
+        self.stands_still: asyncio.Event | None = None
 
     async def register(self, holder: Holder, lease: timedelta) -> None:
         assert holder.host
@@ -40,6 +42,11 @@ class FakeStore:
         assert lease.total_seconds() == LENGTH
         self.registered.append(holder.worker_id)
         self.time.seconds += self.seconds_to_register
+        if self.stands_still is not None:
+            self.stands_still.set()
+            await asyncio.Event().wait()
+        if self.register_fails:
+            raise DatabaseUnavailable("the answer is lost")
 
     async def renew(self, worker_id: WorkerId, lease: timedelta) -> bool:
         self.renewals += 1
@@ -211,6 +218,29 @@ async def test_cancelled_guard_cancels_its_work(lease: Lease) -> None:
         await guarded
     assert work.was_cancelled
     await lease.release()
+
+
+async def test_a_row_that_nobody_waited_for_is_removed(lease: Lease, store: FakeStore) -> None:
+    store.stands_still = asyncio.Event()
+    asking = asyncio.create_task(lease.acquire())
+    await store.stands_still.wait()
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert lease.is_over
+    await lease.release()
+    assert store.removed == store.registered != []
+
+
+async def test_a_row_whose_answer_was_lost_is_asked_for_by_the_same_name(lease: Lease, store: FakeStore) -> None:
+    store.register_fails = True
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            await lease.acquire()
+    store.register_fails = False
+    worker_id = await lease.acquire()
+    assert store.registered == [worker_id] * 3
+    await lease.release()
+    assert store.removed == [worker_id]
 
 
 async def test_release_is_harmless_when_repeated_or_early(lease: Lease, store: FakeStore) -> None:
