@@ -67,6 +67,7 @@ class Evaluation:
     state: AlertState
     triggers: tuple[Trigger, ...]
     bars_evaluated: int
+    kept: bytes | None = None
 
 
 def evaluated(alert: Alert, state: AlertState, bars: Bars, now: datetime) -> Evaluation:
@@ -77,7 +78,7 @@ def evaluated(alert: Alert, state: AlertState, bars: Bars, now: datetime) -> Eva
     for failure in found.failed.values():
         raise failure
     after = columns.state(0, state, found.sides.get(0, state.sides))
-    return Evaluation(after, tuple(found.triggers.get(0, ())), int(found.bars[0]))
+    return Evaluation(after, tuple(found.triggers.get(0, ())), int(found.bars[0]), found.seen[0])
 
 
 def needed(alert: Alert, state: AlertState, now: datetime) -> int:

@@ -13,9 +13,11 @@ import pytest
 from tests.integration.claiming import take
 
 from atf.adapters.providers.replay import ReplayBarProvider
+from atf.alerts.alert import compile_alert, fresh_state
 from atf.alerts.alerts_service import AlertRecord, AlertsService, NewAlert
 from atf.alerts.evaluator import AlertEvaluator, AlertStore
 from atf.alerts.outcome import StoredAlert, StoredStates
+from atf.alerts.seen import judged_bar
 from atf.errors import DatabaseUnavailable, InvalidInput, NotFound
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import ClaimedBatch, Completion, JobType, WorkerId
@@ -25,7 +27,8 @@ from atf.market.data_manager import DataManager
 from atf.market.due_bars import DueBars
 from atf.market.provider_lane import ProviderLane
 from atf.schedules.tick import Tick
-from atf.storage.alerts_repository import PostgresAlertCommit, PostgresAlerts
+from atf.storage.alert_commit import PostgresAlertCommit
+from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 from atf.storage.groups_repository import PostgresGroups
@@ -284,6 +287,28 @@ async def test_a_trigger_keeps_why_it_was_decided(desk: Desk) -> None:
     tree = trigger.explanation["rule"]
     assert (tree["truth"], tree["values"]["close"]) == ("true", trigger.readings["close"])
     assert (trigger.explanation["before"]["gate"], trigger.explanation["after"]["gate"]) == ("open", "closed")
+
+
+async def test_what_the_last_evaluation_saw_is_kept_and_goes_with_its_rule(desk: Desk) -> None:
+    added = await desk.add()
+    assert (await desk.service.get(OWNER, added.id)).last_seen is None
+    for day, close in ((2, 9.0), (3, 1.0)):
+        await desk.day_ends(day)
+        stored = await desk.service.get(OWNER, added.id)
+        alert = compile_alert(stored.task_params)
+        assert stored.last_seen is not None
+        seen = judged_bar(alert, stored.last_seen, fresh_state(alert, BEGIN))
+        assert seen is not None
+        assert seen.values == (close, 5.0)
+    kept = stored.last_seen
+    await desk.rows.pending_runs(1, first_job_id=added.id)
+    await desk.evaluate()  # no new bar
+    assert (await desk.service.get(OWNER, added.id)).last_seen == kept
+    await desk.rows.change("DELETE FROM job_schedule_runs")
+    await desk.service.edit(OWNER, added.id, {**ABOVE_5, "rule": {**ABOVE_5["rule"], "value": 6}})
+    await desk.rows.pending_runs(1, first_job_id=added.id)
+    await desk.evaluate()  # the rule is another, and no bar has closed since
+    assert (await desk.service.get(OWNER, added.id)).last_seen is None
 
 
 async def test_a_commit_that_breaks_off_leaves_nothing_and_is_done_again(desk: Desk) -> None:

@@ -16,7 +16,7 @@ from atf.alerts.alert import parse_alert
 from atf.errors import TransactionConflict
 from atf.jobs.run import ClaimedBatch, WorkerId
 from atf.market.bars import Bars, Series, Timeframe
-from atf.storage.alerts_repository import PostgresAlertCommit
+from atf.storage.alert_commit import PostgresAlertCommit
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 

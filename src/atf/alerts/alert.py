@@ -22,8 +22,8 @@ from atf.errors import InvalidAlertRule, InvalidInput, Problems, shown
 from atf.market.bars import Series, Timeframe
 from atf.notifications.message import Priority
 from atf.rules.grammar import parse_rule
-from atf.rules.operands import Operand
-from atf.rules.rule import Rule, leaves, measured_operands
+from atf.rules.operands import Constant, Operand
+from atf.rules.rule import Rule, leaves
 from atf.rules.shape import Shape, shape_of
 
 RuleHash = NewType("RuleHash", str)
@@ -88,7 +88,8 @@ class Alert:
     def __post_init__(self) -> None:
         # Asked for each alert on each bar: what never changes is worked out once.
         events = events_of(self.shape)
-        behind = max(map(bars_behind, measured_operands(self.rule)), default=1)
+        read = [operand for operand in self.operands if not isinstance(operand, Constant)]
+        behind = max(map(bars_behind, read), default=1)
         nanoseconds = self.series.timeframe.length // timedelta(microseconds=1) * 1000
         for name, value in (
             ("events", events),

@@ -35,7 +35,10 @@ class NewAlert:
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """An alert as stored, with its state as people see it; ``calendar`` is its schedule's."""
+    """An alert as stored, with its state as people see it; ``calendar`` is its schedule's.
+
+    ``last_seen``: what is kept of the bar that was evaluated last (see ``seen``), if it is of the present rule.
+    """
 
     id: int
     user_id: int
@@ -49,6 +52,7 @@ class AlertRecord:
     state_json: Mapping[str, Any] | None
     updated_at: datetime | None = None
     calendar: str | None = None
+    last_seen: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from atf.alerts.machine import BarColumn, RearmColumns, advance, expire
 from atf.alerts.reading_table import Ends, ReadingTable
 from atf.alerts.readings import WatchedBars
 from atf.alerts.roster import Cohort, Levels, Roster, SlotColumn
-from atf.alerts.state import FIRST_FINAL, NEVER, SIDE_CODES, SIDE_OF_CODE, AlertState, IntArray, StateColumns
-from atf.alerts.traced_bar import TracedBar
+from atf.alerts.seen import KeptColumn, Seen
+from atf.alerts.state import FIRST_FINAL, NEVER, SIDE_CODES, SIDE_OF_CODE, IntArray, StateColumns
 from atf.alerts.trigger import Trigger, trigger_of
 from atf.alerts.watched import Watched
 from atf.market.bars import FloatArray, to_instant, to_nanoseconds
@@ -52,28 +52,37 @@ class Evaluated:
     """What new bars made of the alerts of a roster.
 
     ``states`` are the changed columns and ``sides`` those that changed, by row; ``bars`` counts evaluated bars.
+    ``seen`` is what is kept of the last of them.
     ``rearmed`` are the bars on which alerts that tell so became ready again after a trigger. ``failed`` holds
     what went wrong with single alerts, whose states are unchanged.
     """
 
     states: StateColumns
     bars: IntArray
+    seen: KeptColumn
     sides: dict[int, Sides] = field(default_factory=dict)
     triggers: dict[int, list[Trigger]] = field(default_factory=dict)
     rearmed: dict[int, list[datetime]] = field(default_factory=dict)
     failed: dict[int, Exception] = field(default_factory=dict)
 
     @classmethod
+    def of(cls, states: StateColumns) -> Self:
+        """Return what no bar has made of alerts yet."""
+        return cls(states, np.zeros(len(states), dtype=np.int64), np.full(len(states), None, dtype=np.object_))
+
+    @classmethod
     def joined(cls, parts: Sequence[Evaluated]) -> Self:
         """Return what became of alerts that were judged apart, one after the other."""
-        whole = cls(StateColumns.joined([part.states for part in parts]), np.zeros(0, dtype=np.int64))
+        whole = cls.of(StateColumns.joined([part.states for part in parts]))
+        first = 0
         for part in parts:
-            first = len(whole.bars)
-            whole.bars = np.concatenate([whole.bars, part.bars])
+            rows = slice(first, first + len(part.bars))
+            whole.bars[rows], whole.seen[rows] = part.bars, part.seen
             whole.sides |= {first + row: sides for row, sides in part.sides.items()}
             whole.triggers |= {first + row: found for row, found in part.triggers.items()}
             whole.rearmed |= {first + row: times for row, times in part.rearmed.items()}
             whole.failed |= {first + row: error for row, error in part.failed.items()}
+            first += len(part.bars)
         return whole
 
     def take(self, rows: IntArray) -> Evaluated:
@@ -82,6 +91,7 @@ class Evaluated:
         return Evaluated(
             self.states.take(rows),
             self.bars[rows],
+            self.seen[rows],
             sides={places[row]: sides for row, sides in self.sides.items() if row in places},
             triggers={places[row]: found for row, found in self.triggers.items() if row in places},
             rearmed={places[row]: times for row, times in self.rearmed.items() if row in places},
@@ -122,7 +132,7 @@ def evaluate(
     Shape: ``states`` and ``sides`` by the rows of the roster; the bars are closed at ``now`` and reach back as
            far as ``bars_needed`` asked, if they exist.
     """
-    result = Evaluated(states, np.zeros(len(states), dtype=np.int64))
+    result = Evaluated.of(states)
     ends = Ends(roster, watched)
     widths = _new_bars(roster, states, ends, watched)
     table = ReadingTable(roster, watched, ends)
@@ -130,9 +140,10 @@ def evaluate(
     for cohort in roster.cohorts:
         for part, width in _by_width(cohort, widths):
             _Judging(roster, part, width, table, now, result, recorder).run(sides)
-        columns = states.take(cohort.rows)
-        expire(columns, cohort.rearm, instant)
-        states.put(cohort.rows, columns)
+        if np.any(cohort.rearm.expires_at < instant):
+            columns = states.take(cohort.rows)
+            expire(columns, cohort.rearm, instant)
+            states.put(cohort.rows, columns)
     return result
 
 
@@ -170,6 +181,9 @@ def _new_bars(
 def _by_width(cohort: Cohort, widths: IntArray) -> Iterator[tuple[Cohort, int]]:
     """Yield the cohort in parts of which all alerts have about equally many new bars, a power of two at most."""
     own = widths[cohort.rows]
+    if len(own) <= _MOST_CELLS and np.all(own == 1):  # on nearly all evaluations
+        yield cohort, 1
+        return
     rounded = np.where(own > 0, 2 ** np.ceil(np.log2(np.maximum(own, 1))).astype(np.int64), 0)
     for width in np.unique(rounded).tolist():
         if not width:
@@ -222,25 +236,18 @@ class _Judging:
         band = _band(cohort, values, judged)
         if self._recorder is not None:
             self._recorder.judged(values, judged, band, is_new)
-        seen = _Seen(values, judged, band, before)
-        self._step(columns, is_new, opens, closes, seen)
+        seen = Seen(opens, closes, values, judged, band, before)
+        self._step(columns, is_new, seen)
         self._result.states.put(cohort.rows, columns)
-        self._keep_sides(sides, before, judged, is_new & (opens == columns.last_bar[:, None]))
+        self._keep_last(sides, seen, is_new & (opens == columns.last_bar[:, None]))
 
-    def _step(
-        self,
-        columns: StateColumns,
-        is_new: BoolArray,
-        opens: IntArray,
-        closes: IntArray,
-        seen: _Seen,
-    ) -> None:
+    def _step(self, columns: StateColumns, is_new: BoolArray, seen: Seen) -> None:
         counted = np.zeros(len(columns), dtype=np.int64)
         for index in range(self._width):
             column = BarColumn(
                 is_new[:, index],
-                opens[:, index],
-                closes[:, index],
+                seen.opens[:, index],
+                seen.closes[:, index],
                 seen.judged.truth[:, index],
                 seen.band[:, index],
             )
@@ -279,68 +286,42 @@ class _Judging:
             bad |= hit
         return bad
 
-    def _tell(self, places: IntArray, index: int, seen: _Seen, before: StateColumns, after: StateColumns) -> None:
-        from_end = self._width - index
-        for place in places.tolist():
-            row = int(self._cohort.rows[place])
-            alert, watched = self._roster.alerts[row], self._table.watched_of(row)
-            at = len(watched.bars) - from_end
-            state = AlertState(alert.rule_hash)
-            bar = TracedBar(
-                open_time=watched.bars.time_at(at),
-                close_time=watched.closes_at(at),
-                values=seen.values_at(place, index),
-                truth=int(seen.judged.truth[place, index]),
-                leaves={number: int(one[place, index]) for number, one in seen.judged.leaves.items()},
-                band=int(seen.band[place, index]),
-                before=before.state(place, state, seen.sides_at(place, index - 1)),
-                after=after.state(place, state, seen.sides_at(place, index)),
-                is_triggered=True,
-            )
-            self._result.triggers.setdefault(row, []).append(trigger_of(alert, watched, at, bar, self._now))
+    def _tell(self, places: IntArray, index: int, seen: Seen, before: StateColumns, after: StateColumns) -> None:
+        rows = self._cohort.rows[places].tolist()
+        alerts = [self._roster.alerts[row] for row in rows]
+        hashes = [alert.rule_hash for alert in alerts]
+        bars = seen.bars_at(
+            places,
+            index,
+            before.states(places, hashes, seen.sides_at(places, index - 1)),
+            after.states(places, hashes, seen.sides_at(places, index)),
+        )
+        for row, alert, bar in zip(rows, alerts, bars, strict=True):
+            found = trigger_of(alert, self._table.watched_of(row), self._width - index, bar, self._now)
+            self._result.triggers.setdefault(row, []).append(found)
 
     def _tell_rearmed(self, places: IntArray, open_time: IntArray) -> None:
         for place in places.tolist():
             row = int(self._cohort.rows[place])
             self._result.rearmed.setdefault(row, []).append(to_instant(int(open_time[place])))
 
-    def _keep_sides(
-        self, sides: Sequence[Sides], before: Mapping[int, TruthArray], judged: Judged, is_last: BoolArray
-    ) -> None:
-        """Keep the sides after the bar that was evaluated last: an alert may have ended before the newest."""
-        if not judged.sides:
-            return
-        places, newest = np.arange(len(is_last)), is_last.argmax(axis=1)
-        has_last = is_last.any(axis=1)
+    def _keep_last(self, sides: Sequence[Sides], seen: Seen, is_last: BoolArray) -> None:
+        """Keep what was seen on the bar that was evaluated last: an alert may have ended before the newest."""
+        newest: IntArray = is_last.argmax(axis=1)
+        has_last: BoolArray = np.any(is_last, axis=1)
+        self._result.seen[self._cohort.rows[has_last]] = seen.kept(self._cohort, newest)[has_last]
+        if seen.judged.sides:
+            self._keep_sides(sides, seen, newest, has_last)
+
+    def _keep_sides(self, sides: Sequence[Sides], seen: Seen, newest: IntArray, has_last: BoolArray) -> None:
+        places, before = np.arange(len(newest)), seen.before
         changed: dict[int, dict[str, str]] = {}
-        for number, column in judged.sides.items():
+        for number, column in seen.judged.sides.items():
             last = np.where(has_last, column[places, newest], before[number])
             for place in np.flatnonzero(last != before[number]).tolist():
                 row = int(self._cohort.rows[place])
                 changed.setdefault(row, dict(sides[row]))[str(number)] = SIDE_OF_CODE[int(last[place])]
         self._result.sides.update(changed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What a cohort saw on all its bars. Shape: (a, b) each, ``before`` (a,): the sides before the first bar."""
-
-    values: Sequence[FloatArray]
-    judged: Judged
-    band: TruthArray
-    before: Mapping[int, TruthArray]
-
-    def values_at(self, place: int, index: int) -> tuple[float, ...]:
-        """Return the operands' values of one alert on one bar."""
-        return tuple([float(one[place, 0 if one.shape[1] == 1 else index]) for one in self.values])
-
-    def sides_at(self, place: int, index: int) -> dict[str, str]:
-        """Return the sides of one alert after one bar, -1 for those before the first."""
-        sides = {
-            number: int(column[place, index] if index >= 0 else self.before[number][place])
-            for number, column in self.judged.sides.items()
-        }
-        return {str(number): SIDE_OF_CODE[side] for number, side in sides.items() if side}
 
 
 def _only(is_new: BoolArray, values: FloatArray) -> FloatArray:

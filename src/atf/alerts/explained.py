@@ -10,7 +10,8 @@ from typing import Any
 from atf.alerts.alert import Alert
 from atf.alerts.alert_message import trigger_key
 from atf.alerts.alerts_service import AlertRecord, TriggerRecord
-from atf.alerts.explanation import as_json, as_text, kept_lines, shown_time, state_json, to_keep
+from atf.alerts.explanation import as_json, as_text, shown_time, state_json, tree, tree_lines
+from atf.alerts.seen import judged_bar
 from atf.alerts.state import AlertState
 from atf.alerts.traced_bar import TracedBar
 from atf.rules.words import number_words
@@ -42,12 +43,16 @@ class Explained:
         return not self.is_preview and self.state.last_bar == self.bar.open_time
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it for programs; ``stored_state`` is there for the newest evaluated bar."""
+        """Return all of it for programs.
+
+        ``stored_state`` and ``stored_rule`` are there for the newest evaluated bar, as its evaluation left them.
+        """
         return {
             "id": self.stored.id,
             "name": self.stored.name,
             **as_json(self.alert, self.bar, is_preview=self.is_preview),
             "stored_state": state_json(self.state) if self.is_newest_evaluated else None,
+            "stored_rule": self._stored_tree,
             "recorded_triggers": [_record_json(one) for one in self.recorded],
             "remarks": list(self.remarks()),
         }
@@ -66,14 +71,23 @@ class Explained:
         for one in self.recorded:
             yield _record_words(one, is_of_this_rule=self._is_of_this_rule(one))
             if one.explanation is not None and one.explanation["rule"] != self._tree:
-                yield "\n".join(["It saw then:", *kept_lines(one.explanation)])
+                yield "\n".join(["It saw then:", *tree_lines(one.explanation["rule"])])
+        stored, is_told = self._stored_tree, any(one.explanation is not None for one in self.recorded)
+        if stored is not None and stored != self._tree and not is_told:
+            yield "\n".join(["As the alert looked at this bar, it saw:", *tree_lines(stored)])
         yield from self._contradictions()
         yield from self._what_is_not_evaluated()
 
     @property
     def _tree(self) -> Mapping[str, Any]:
-        tree: Mapping[str, Any] = to_keep(self.alert, self.bar)["rule"]
-        return tree
+        return tree(self.alert, self.bar.judged)
+
+    @property
+    def _stored_tree(self) -> Mapping[str, Any] | None:
+        """The tree as it was judged, if this is the newest evaluated bar and it was kept."""
+        kept = self.stored.last_seen if self.is_newest_evaluated else None
+        seen = None if kept is None else judged_bar(self.alert, kept, self.state)
+        return None if seen is None else tree(self.alert, seen)
 
     def _why_preview(self) -> str:
         if self.bar.close_time <= self.stored.created_at:

@@ -14,7 +14,7 @@ from atf.alerts.alert import Alert
 from atf.alerts.rearm import RearmType
 from atf.alerts.rearming import Rearming, span_words
 from atf.alerts.state import AlertState, Gate
-from atf.alerts.traced_bar import TracedBar
+from atf.alerts.traced_bar import JudgedBar, TracedBar
 from atf.rules.rule import AllOf, AnyOf, Leaf, Not, Rule
 from atf.rules.truth import FALSE, TRUE, UNKNOWN
 from atf.rules.words import leaf_words, number_words, operand_words
@@ -36,7 +36,7 @@ def as_json(alert: Alert, bar: TracedBar, *, is_preview: bool = False) -> dict[s
         "preview": is_preview,
         "reason": reason(alert, bar, is_preview=is_preview),
         "truth": _WORDS[bar.truth],
-        "rule": _Tree(alert, bar).node(alert.rule),
+        "rule": tree(alert, bar.judged),
         "before": state_json(bar.before),
         "after": state_json(bar.after),
         "opens_at": Rearming(alert, bar.values).opens_at() if bar.after.gate is Gate.CLOSED else None,
@@ -48,23 +48,27 @@ def as_json(alert: Alert, bar: TracedBar, *, is_preview: bool = False) -> dict[s
 def to_keep(alert: Alert, bar: TracedBar) -> dict[str, Any]:
     """Return what is stored with a trigger: the tree as it was, and the state before and after."""
     return {
-        "rule": _Tree(alert, bar).node(alert.rule),
+        "rule": tree(alert, bar.judged),
         "before": state_json(bar.before),
         "after": state_json(bar.after),
     }
 
 
-def kept_lines(kept: Mapping[str, Any]) -> list[str]:
-    """Return the tree that was stored with a trigger as lines."""
-    return list(_lines(kept["rule"], "", ""))
+def tree(alert: Alert, bar: JudgedBar) -> dict[str, Any]:
+    """Return the rule's tree as JSON, with what was read and the truth of each part."""
+    return _Tree(alert, bar).node(alert.rule)
+
+
+def tree_lines(node: Mapping[str, Any]) -> list[str]:
+    """Return a rule's tree as lines that a person reads."""
+    return list(_lines(node, "", ""))
 
 
 def as_text(alert: Alert, bar: TracedBar, *, is_preview: bool = False) -> str:
     """Return the explanation as lines that a person reads in one look."""
     head = f"{alert.series}, bar of {shown_time(bar.open_time)}, closed {shown_time(bar.close_time)}"
     why = reason(alert, bar, is_preview=is_preview)
-    tree = _lines(_Tree(alert, bar).node(alert.rule), "", "")
-    return "\n".join([head, why, "", *tree, "", *_changes(alert, bar)])
+    return "\n".join([head, why, "", *tree_lines(tree(alert, bar.judged)), "", *_changes(alert, bar)])
 
 
 def reason(alert: Alert, bar: TracedBar, *, is_preview: bool = False) -> str:
@@ -106,7 +110,7 @@ def _gate(alert: Alert) -> str:
 class _Tree:
     """The rule's tree on one bar; the values are those of its operands, left to right."""
 
-    def __init__(self, alert: Alert, bar: TracedBar) -> None:
+    def __init__(self, alert: Alert, bar: JudgedBar) -> None:
         self._bar = bar
         self._values = iter(bar.values)
         self._rearming = Rearming(alert, bar.values)
@@ -130,7 +134,7 @@ class _Tree:
         node: dict[str, Any] = {"leaf": leaf_words(leaf), "truth": truth, "values": read}
         if leaf.operator.is_event:
             number = str(leaf.number)
-            before, after = self._bar.before.sides.get(number), self._bar.after.sides.get(number)
+            before, after = self._bar.sides_before.get(number), self._bar.sides_after.get(number)
             node["side"] = {"before": before, "after": after}
         if (edge := self._rearming.leaf_at(leaf)) is not None:
             node["rearms_at"] = edge

@@ -168,6 +168,40 @@ class StateColumns:
             data_status=DATA_STATUSES[self.data_status[row]],
         )
 
+    def states(
+        self, rows: IntArray, rule_hashes: Sequence[str], sides: Sequence[Mapping[str, str]]
+    ) -> list[AlertState]:
+        """Return some rows as states; the versions are not known here."""
+        columns = (getattr(self, name)[rows].tolist() for name in _COLUMNS)
+        return [
+            AlertState(
+                rule_hash,
+                to_instant(history_until),
+                Gate.OPEN if is_open else Gate.CLOSED,
+                count,
+                _instant(cooldown_until),
+                _instant(last_bar),
+                _instant(last_trigger_bar),
+                trigger_count,
+                own_sides,
+                STATUSES[status],
+                DATA_STATUSES[data_status],
+            )
+            for (
+                rule_hash,
+                own_sides,
+                is_open,
+                count,
+                cooldown_until,
+                last_bar,
+                last_trigger_bar,
+                trigger_count,
+                status,
+                data_status,
+                history_until,
+            ) in zip(rule_hashes, sides, *columns, strict=True)
+        ]
+
 
 _COLUMNS: Final = tuple(column.name for column in fields(StateColumns))
 

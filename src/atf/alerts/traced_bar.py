@@ -10,6 +10,19 @@ from atf.alerts.state import AlertState
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedBar:
+    """What was read on a bar and the truth of each leaf, and the sides of the event leaves before and after it.
+
+    ``values``, ``leaves``: as in ``TracedBar``. Sides are by the leaf's number as text.
+    """
+
+    values: tuple[float, ...]
+    leaves: Mapping[int, int]
+    sides_before: Mapping[str, str]
+    sides_after: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class TracedBar:
     """One bar: what was read, the truth of each part, and what became of the state.
 
@@ -26,6 +39,11 @@ class TracedBar:
     before: AlertState
     after: AlertState
     is_triggered: bool
+
+    @property
+    def judged(self) -> JudgedBar:
+        """What the tree of the rule is drawn from."""
+        return JudgedBar(self.values, self.leaves, self.before.sides, self.after.sides)
 
     @property
     def is_history(self) -> bool:

@@ -9,7 +9,6 @@ from datetime import datetime
 from atf.alerts.alert import Alert
 from atf.alerts.readings import WatchedBars
 from atf.alerts.traced_bar import TracedBar
-from atf.market.bars import COLUMNS
 from atf.rules.operands import Constant
 
 
@@ -34,8 +33,8 @@ class Trigger:
     live_at: datetime | None = None
 
 
-def trigger_of(alert: Alert, watched: WatchedBars, index: int, seen: TracedBar, now: datetime) -> Trigger:
-    """Return the trigger of an alert on the bar at ``index``."""
+def trigger_of(alert: Alert, watched: WatchedBars, from_end: int, seen: TracedBar, now: datetime) -> Trigger:
+    """Return the trigger of an alert on a bar, the newest if ``from_end`` is 1."""
     readings = {
         str(operand): value
         for operand, value in zip(alert.operands, seen.values, strict=True)
@@ -45,7 +44,7 @@ def trigger_of(alert: Alert, watched: WatchedBars, index: int, seen: TracedBar, 
     return Trigger(
         bar_time=seen.open_time,
         number=seen.after.trigger_count,
-        bar={name: float(watched.bars.column(name)[index]) for name in COLUMNS},
+        bar=watched.bars.row(len(watched.bars) - from_end),
         readings=readings,
         value=seen.values[0],
         threshold=seen.values[1],

@@ -6,6 +6,7 @@ Source: PostgreSQL, ``array_recv`` and ``array_send`` in src/backend/utils/adt/a
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -14,11 +15,13 @@ import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.errors import InvariantViolation
-from atf.storage.sent_arrays import BigIntegers, Booleans, Instants, Integers, SentArray
+from atf.storage.sent_arrays import BigIntegers, Booleans, ByteStrings, Instants, Integers, SentArray
 
 _HEAD: Final = struct.Struct("!iiiii")
 """Dimensions, whether there are NULLs, the type, and of the one dimension its length and its first index."""
 _EMPTY: Final = struct.Struct("!iii")
+_LENGTH: Final = struct.Struct("!i").pack
+_NULL: Final = _LENGTH(-1)
 EPOCH_2000: Final = 946_684_800_000_000
 """Microseconds from 1970 to 2000, from where PostgreSQL counts."""
 _LAST_MICROSECOND: Final = (2**63 - 1) // 1000 - EPOCH_2000
@@ -47,6 +50,15 @@ def instants(values: npt.ArrayLike) -> SentArray:
     nanoseconds = np.asarray(values, dtype=np.int64)
     microseconds = np.where(nanoseconds == _SMALLEST, _SMALLEST, nanoseconds // 1000 - EPOCH_2000)
     return Instants(_packed(microseconds, Instants, "i8"))
+
+
+def byte_strings(values: Sequence[bytes | None]) -> SentArray:
+    """Return a column of ``bytea``; None is NULL."""
+    if not values:
+        return ByteStrings(_EMPTY.pack(0, 0, ByteStrings.element_oid))
+    head = _HEAD.pack(1, any(value is None for value in values), ByteStrings.element_oid, len(values), 1)
+    parts = [_NULL if value is None else _LENGTH(len(value)) + value for value in values]
+    return ByteStrings(head + b"".join(parts))
 
 
 def _packed(values: npt.NDArray[Any], column: type[SentArray], kind: str) -> bytes:
@@ -80,6 +92,20 @@ def elements(array: bytes | None, kind: str) -> npt.NDArray[Any]:
     if dimensions != 1 or has_null or len(array) != _HEAD.size + count * element.itemsize:
         raise InvariantViolation("the database answered with an array of another shape than was asked for")
     return np.frombuffer(array, element, count, _HEAD.size)["value"]
+
+
+def word_list(values: Sequence[str]) -> str:
+    """Return an array of words as SQL; a status travels as its place in it."""
+    return f"CAST(ARRAY[{', '.join(repr(str(value)) for value in values)}] AS text[])"
+
+
+async def aggregated(
+    connection: AsyncConnection, statement: str, values: Mapping[str, Any]
+) -> Sequence[bytes | None]:
+    """Return the one row of aggregated columns as the server sent it, in the open transaction."""
+    async with await raw_cursor(connection) as cursor:
+        await cursor.execute(statement.encode(), values)
+        return raw_row(cursor)
 
 
 async def raw_cursor(connection: AsyncConnection) -> Cursor:

@@ -49,9 +49,15 @@ class Instants(SentArray):
     array_oid, element_oid = 1185, 1184
 
 
+class ByteStrings(SentArray):
+    """``bytea[]``."""
+
+    array_oid, element_oid = 1001, 17
+
+
 def register_columns() -> None:
     """Let the driver send columns; a connection knows those that were registered when its engine was made."""
-    for column in (BigIntegers, Integers, Booleans, Instants):
+    for column in (BigIntegers, Integers, Booleans, Instants, ByteStrings):
         psycopg.adapters.register_dumper(column, _dumper_of(column))
 
 

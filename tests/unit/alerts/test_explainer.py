@@ -36,13 +36,14 @@ class Records:
     enabled: bool = True
     state: AlertState | None = None
     recorded: list[TriggerRecord] = field(default_factory=list)
+    last_seen: bytes | None = None
 
     def judge(self, bars: Bars) -> None:
         """Evaluate as a worker does, and keep what it leaves."""
         alert = compile_alert(self.config)
         state = self.state or fresh_state(alert, self.created_at)
         step = evaluated(alert, state, bars, bars.time_at(len(bars) - 1) + HOUR)
-        self.state = step.state
+        self.state, self.last_seen = step.state, step.kept
         for one in step.triggers:
             key = trigger_key(1, alert.rule_hash, one.bar_time)
             at = one.bar_time + HOUR
@@ -52,7 +53,17 @@ class Records:
         if alert_id != 1:
             raise NotFound(f"there is no alert {alert_id}")
         return AlertRecord(
-            1, user_id, "T 1h", self.config, "0 * * * *", "UTC", self.enabled, self.created_at, None, self._json()
+            1,
+            user_id,
+            "T 1h",
+            self.config,
+            "0 * * * *",
+            "UTC",
+            self.enabled,
+            self.created_at,
+            None,
+            self._json(),
+            last_seen=self.last_seen,
         )
 
     async def triggers(self, user_id: int, alert_id: int, limit: int = 20) -> Sequence[TriggerRecord]:
@@ -117,6 +128,7 @@ async def test_a_revised_bar_is_told_apart_from_what_was_decided_then() -> None:
     why = "the bars may have been revised since, or the alert was paused or edited in between"
     assert remarks == [
         "On record: trigger 2, decided 2027-03-01 08:00Z; close = 6.",
+        "As the alert looked at this bar, it saw:\ntrue     close > 5   (close = 6)",
         f"The bars as they are now would not trigger: {why}.",
         "The stored state differs, status TRIGGERED instead of ARMED, gate closed instead of open, "
         f"last trigger 2027-03-01 07:00Z instead of 2027-03-01 03:00Z: {why}.",
@@ -124,6 +136,29 @@ async def test_a_revised_bar_is_told_apart_from_what_was_decided_then() -> None:
     records.recorded.clear()
     remarks = list((await explain(records, bars_of(CLOSES), BEGIN + 3 * HOUR)).remarks())
     assert remarks == [f"No trigger is on record for this bar: {why}."]
+
+
+async def test_a_bar_that_was_revised_after_it_was_judged_without_a_trigger_shows_both_trees() -> None:
+    records = Records()
+    records.judge(bars_of([*CLOSES[:-1], 3]))
+    found = await explain(records, bars_of([*CLOSES[:-1], 4]))
+    assert "close = 4" in found.as_text()
+    looked = "As the alert looked at this bar, it saw:\nfalse    close > 5   (close = 3)"
+    assert list(found.remarks()) == [looked]
+    assert found.as_json()["stored_rule"]["values"] == {"close": 3, "5": 5}
+    as_judged = await explain(records, bars_of([*CLOSES[:-1], 3]))
+    assert list(as_judged.remarks()) == []
+    assert as_judged.as_json()["stored_rule"] == as_judged.as_json()["rule"]
+    earlier = await explain(records, bars_of([*CLOSES[:-1], 4]), BEGIN + 4 * HOUR)
+    assert earlier.as_json()["stored_rule"] is None
+
+
+async def test_what_was_seen_under_an_earlier_rule_is_not_shown() -> None:
+    records, bars = Records(), bars_of(CLOSES)
+    records.judge(bars)
+    records.config = {**records.config, "rule": {**ABOVE_5, "value": 4}}
+    found = await explain(records, bars)
+    assert found.as_json()["stored_rule"] is None
 
 
 async def test_before_it_was_made_it_is_told_what_it_would_have_done() -> None:
