@@ -22,14 +22,14 @@ from atf.errors import InvalidAlertRule, InvalidInput, Problems, shown
 from atf.market.bars import Series, Timeframe
 from atf.notifications.message import Priority
 from atf.rules.grammar import parse_rule
+from atf.rules.mould import compile_rule, with_doubles
 from atf.rules.operands import Constant, Operand
 from atf.rules.rule import Rule, leaves
-from atf.rules.shape import Shape, shape_of
+from atf.rules.shape import Shape
 
 RuleHash = NewType("RuleHash", str)
 
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-_WITH_DOUBLES: Final = json.JSONDecoder(parse_int=float)
 
 DEFAULT_REARM: Final = {"type": "edge"}
 DEFAULT_CHANNELS: Final = ("inbox",)
@@ -162,20 +162,20 @@ def compile_alert(config: object) -> Alert:
 
 
 def _compiled(document: Mapping[str, Any]) -> Alert:
-    rule = parse_rule(document["rule"])
-    shape, operands = shape_of(rule)
+    compiled = compile_rule(document["rule"])
+    rearm, rearm_text = _rearm_of(_CANONICAL.encode(document.get("rearm", DEFAULT_REARM)))
     options = document.get("options", {})
     series = Series(_text(document["ticker"]), Timeframe(document["timeframe"]))
     calendar = None if "calendar" not in document else _text(document["calendar"])
     return Alert(
         watched=Watched(series, calendar, options.get("evaluate_on") == "live"),
-        rule=rule,
-        shape=_shared(shape),
-        operands=operands,
-        rearm=_rearm(document.get("rearm", DEFAULT_REARM)),
+        rule=compiled.rule,
+        shape=compiled.shape,
+        operands=compiled.operands,
+        rearm=rearm,
         limits=_limits(options),
         notify=_notify(document.get("notify", {})),
-        rule_hash=rule_hash(document),
+        rule_hash=_hash_of(series, calendar, compiled.text, rearm_text),
         actions=parse_actions(document.get("actions", ())),
     )
 
@@ -195,11 +195,6 @@ def _check_what_schemas_cannot(document: Mapping[str, Any], problems: Problems) 
 
 
 @lru_cache(maxsize=65_536)
-def _shared(shape: Shape) -> Shape:
-    return shape
-
-
-@lru_cache(maxsize=65_536)
 def events_of(shape: Shape) -> tuple[int, ...]:
     """Return the numbers of the event leaves of a shape."""
     return tuple(leaf.number for leaf in leaves(shape) if leaf.operator.is_event)
@@ -216,9 +211,21 @@ def rule_hash(config: Mapping[str, Any]) -> RuleHash:
     deciding["rearm"] = config.get("rearm", DEFAULT_REARM)
     if "calendar" in config:
         deciding["calendar"] = config["calendar"]
-    # Through the parser, as that makes doubles of all integers many times faster than walking the tree does.
-    doubles = _WITH_DOUBLES.decode(_CANONICAL.encode(deciding))
-    return RuleHash(hashlib.sha256(_CANONICAL.encode(doubles).encode()).hexdigest())
+    return RuleHash(hashlib.sha256(with_doubles(_CANONICAL.encode(deciding)).encode()).hexdigest())
+
+
+def _hash_of(series: Series, calendar: str | None, rule: str, rearm: str) -> RuleHash:
+    """Return what ``rule_hash`` does, from canonical texts that are known already."""
+    first = "" if calendar is None else f'"calendar":{_CANONICAL.encode(calendar)},'
+    ticker, timeframe = _CANONICAL.encode(series.symbol), _CANONICAL.encode(str(series.timeframe))
+    text = f'{{{first}"rearm":{rearm},"rule":{rule},"ticker":{ticker},"timeframe":{timeframe}}}'
+    return RuleHash(hashlib.sha256(text.encode()).hexdigest())
+
+
+@lru_cache(maxsize=65_536)
+def _rearm_of(text: str) -> tuple[Rearm, str]:
+    """Return the rearm of a canonical text, and the text with all numbers doubles."""
+    return _rearm(json.loads(text)), with_doubles(text)
 
 
 def _rearm(fields: Mapping[str, Any]) -> Rearm:
