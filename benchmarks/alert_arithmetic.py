@@ -1,6 +1,7 @@
 """Judging alerts without a database: ATF, one alert at a time, and a limit with NumPy and TA-Lib alone.
 
-Both baselines know neither states nor missing data; they say what the same rules cost at least.
+Both baselines know no missing data; they say what the same rules cost at least. The limit also decides by gate,
+count and cooldown which alerts fire, on arrays that are thrown away; one at a time no alert has a state.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ RATE: Final = "alerts_per_second"
 FULL_SIZE: Final = 100_000
 """What the goals are about."""
 
+BoolArray = np.ndarray[tuple[int], np.dtype[np.bool_]]
+_NOW: Final = 1
 _STDDEV: Final = 2.0
 _BAND_PERIOD: Final = 20
 
@@ -163,10 +166,44 @@ class _Judged:
 
 
 @dataclass(frozen=True)
+class _Rearm:
+    """What alerts of one kind rearm by, and the states from which they go on. Shape: (a,) each."""
+
+    keeps_open: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    is_open: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    bars: np.ndarray[tuple[int], np.dtype[np.int64]]
+    cooldown: np.ndarray[tuple[int], np.dtype[np.int64]]
+    threshold: FloatArray
+
+    @classmethod
+    def of(cls, own: Sequence[Sketch]) -> _Rearm:
+        kinds = [sketch.rearm["type"] for sketch in own]
+        return cls(
+            keeps_open=np.array([kind == "simple" for kind in kinds], dtype=np.bool_),
+            is_open=np.array([kind != "crossing" for kind in kinds], dtype=np.bool_),
+            bars=np.array([sketch.rearm.get("bars", 1) for sketch in own], dtype=np.int64),
+            cooldown=np.array([sketch.rearm.get("cooldown", 0) for sketch in own], dtype=np.int64),
+            threshold=np.array([sketch.rearm.get("threshold", 0.0) for sketch in own]),
+        )
+
+    def fires(self, truth: BoolArray, relaxed: BoolArray, now: int) -> int:
+        """Step all states by one bar and return how many alerts fire."""
+        is_open = self.is_open | self.keeps_open | ~(truth | relaxed)
+        count = np.where(truth & is_open, 1, 0)
+        cooldown_until = np.zeros(len(truth), dtype=np.int64)
+        fires = (count >= self.bars) & (now >= cooldown_until)
+        is_open &= self.keeps_open | ~fires
+        count[fires] = 0
+        cooldown_until[fires] = now + self.cooldown[fires]
+        return int(fires.sum())
+
+
+@dataclass(frozen=True)
 class _Group:
     """Alerts of one kind: which symbol, which column of what was computed, which level. Shape: (a,) each."""
 
     kind: str
+    rearm: _Rearm
     symbols: np.ndarray[tuple[int], np.dtype[np.int64]]
     first: np.ndarray[tuple[int], np.dtype[np.int64]]
     second: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -175,7 +212,7 @@ class _Group:
 
 
 class _Limit:
-    """The same rules with NumPy and TA-Lib alone: each indicator once a symbol, each kind in one comparison."""
+    """The same decisions with NumPy and TA-Lib alone: each indicator once a symbol, each kind at once."""
 
     def __init__(self, alerts: Sequence[Sketch], bars: Mapping[Series, Bars]) -> None:
         self._closes = [bars[Series(symbol, TIMEFRAME)].close for symbol in SYMBOLS]
@@ -184,12 +221,17 @@ class _Limit:
         self._groups = [self._group(kind, alerts) for kind in ("price", "rsi", "both", "cross", "band")]
 
     def fires(self) -> int:
-        """Return for how many alerts the rule is true on the newest bar."""
+        """Return how many alerts fire on the newest bar."""
         rsi = np.array([[talib.RSI(c, timeperiod=p)[-1] for p in self._periods] for c in self._closes])
         averages = np.array([[talib.SMA(c, timeperiod=p)[-2:] for p in self._averages] for c in self._closes])
         upper = np.array([talib.BBANDS(c, _BAND_PERIOD, _STDDEV, _STDDEV)[0][-1] for c in self._closes])
         close = np.array([c[-1] for c in self._closes])
-        return sum(int(_true(group, close, rsi, averages, upper).sum()) for group in self._groups)
+        fired = 0
+        for group in self._groups:
+            truth = _true(group, group.levels, close, rsi, averages, upper)
+            relaxed = _true(group, group.levels * (1 - group.rearm.threshold), close, rsi, averages, upper)
+            fired += group.rearm.fires(truth, relaxed, _NOW)
+        return fired
 
     def _group(self, kind: str, alerts: Sequence[Sketch]) -> _Group:
         own = [sketch for sketch in alerts if sketch.kind == kind]
@@ -200,6 +242,7 @@ class _Limit:
         ]
         return _Group(
             kind,
+            _Rearm.of(own),
             np.array([place[s.symbol] for s in own], dtype=np.int64),
             np.array(first, dtype=np.int64),
             np.array([self._averages.index(s.averages[1]) for s in own], dtype=np.int64),
@@ -209,16 +252,21 @@ class _Limit:
 
 
 def _true(
-    group: _Group, close: FloatArray, rsi: FloatArray, averages: FloatArray, upper: FloatArray
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    group: _Group,
+    levels: FloatArray,
+    close: FloatArray,
+    rsi: FloatArray,
+    averages: FloatArray,
+    upper: FloatArray,
+) -> BoolArray:
     symbols = group.symbols
     match group.kind:
         case "price":
-            truth = close[symbols] > group.levels
+            truth = close[symbols] > levels
         case "rsi":
-            truth = rsi[symbols, group.first] > group.levels
+            truth = rsi[symbols, group.first] > levels
         case "both":
-            truth = (rsi[symbols, group.first] > group.levels) & (close[symbols] > group.others)
+            truth = (rsi[symbols, group.first] > levels) & (close[symbols] > group.others)
         case "cross":
             fast, slow = averages[symbols, group.first], averages[symbols, group.second] * group.others[:, None]
             truth = (fast[:, 0] < slow[:, 0]) & (fast[:, 1] > slow[:, 1])
