@@ -16,7 +16,7 @@ from atf.market.bars import Bars, Timeframe, to_nanoseconds
 RECENT: Final = 16
 """A hole is looked at until the bar behind it is older than so many timeframes."""
 _WIDEST: Final = 90
-"""No further back is asked from because of a hole: those exchanges that give the least give a hundred bars a page."""
+"""No further back is asked from because of a hole: the smallest pages of exchanges have a hundred bars."""
 
 
 def before_recent_hole(bars: Bars, timeframe: Timeframe) -> datetime:

@@ -21,12 +21,11 @@ from atf.market.bar_store import BarStore, PutAside
 from atf.market.bars import COLUMNS, Bars, Series
 from atf.market.holes import before_recent_hole
 from atf.market.provider_lane import ProviderLane
+from atf.market.rebasing import is_rebased
 from atf.market.usable_bars import usable_bars
 
 _LOGGER = logging.getLogger(__name__)
 _ALL: Final = 10_000_000
-_SAME_RATIO: Final = 1e-4
-_REBASED: Final = 0.005
 
 
 class Refresher:
@@ -72,20 +71,29 @@ class Refresher:
             await lane.closed_bars(series, until, wanted, since), series.timeframe, until
         )
         if is_rebased(held.bars, good):
-            await self._take_anew(lane, series, held, until)
+            await self._take_anew(lane, series, held, until, good, count)
             return
         new = good if since is None else _news(held.bars, good)
         await self._store_noting(lane, series, new, put_aside)
         held.is_whole = held.is_whole or (since is None and 0 < len(good) + len(put_aside) < wanted)
         held.replace(held.bars.joined_with(new))
 
-    async def _take_anew(self, lane: ProviderLane, series: Series, held: Held, until: datetime) -> None:
-        """Fetch the whole history, as what is held of it cannot be gone on from."""
+    async def _take_anew(
+        self, lane: ProviderLane, series: Series, held: Held, until: datetime, newest: Bars, count: int
+    ) -> None:
+        """Fetch the whole history, as what is held of it cannot be gone on from; hold what is stored then.
+
+        What the provider does not give any more is brought to the new base in the store.
+        """
         _LOGGER.warning("The history of %s has another base at %s: it is fetched anew", series, lane.name)
         since = await self._store.first_open(series)
         good, put_aside = usable_bars(await lane.closed_bars(series, until, _ALL, since), series.timeframe, until)
-        await self._store_noting(lane, series, good, put_aside)
-        held.replace(good)
+        if is_rebased(good, newest):
+            raise TemporaryFailure(f"{lane.name} has two bases of {series} at once")
+        _log_put_aside(series, lane, put_aside)
+        await self._store.rebase(series, newest.joined_with(good), put_aside, source=lane.name)
+        wanted = max(count, held.loaded_count, len(held.bars) + len(newest))
+        held.replace((await self._store.closed_bars_of({series: wanted}, until))[series])
 
     async def _store_noting(self, lane: ProviderLane, series: Series, bars: Bars, put_aside: PutAside) -> None:
         if len(bars) or len(put_aside):
@@ -109,21 +117,6 @@ def _is_short(held: Held, count: int) -> bool:
 def _bars_since(since: datetime, series: Series, until: datetime) -> int:
     """Return how many bars to ask for: the one of ``since``, to see that it agrees, and all that may follow."""
     return max(1, (until - since) // series.timeframe.length) + 1
-
-
-def is_rebased(held: Bars, fetched: Bars) -> bool:
-    """Whether a bar that both have differs in all its prices by one and the same factor, as after a split.
-
-    Going on from there would put a jump into the series that no market made.
-    """
-    if not len(held) or not len(fetched):
-        return False
-    at = int(np.searchsorted(fetched.open_time, held.open_time[-1]))
-    if at == len(fetched) or fetched.open_time[at] != held.open_time[-1]:
-        return False
-    names = ("open", "high", "low", "close")
-    ratios = np.array([fetched.column(name)[at] / held.column(name)[-1] for name in names])
-    return bool(np.ptp(ratios) < _SAME_RATIO * abs(ratios[0]) and abs(ratios[0] - 1) > _REBASED)
 
 
 def _news(held: Bars, fetched: Bars) -> Bars:
