@@ -51,6 +51,10 @@ class CountingStore:
         """Pass on."""
         await self.inner.store(series, bars, put_aside, source=source)
 
+    async def rebase(self, series: Series, bars: Bars, put_aside: PutAside, *, source: str) -> None:
+        """Pass on."""
+        await self.inner.rebase(series, bars, put_aside, source=source)
+
 
 @asynccontextmanager
 async def _manager(provider: ScriptedProvider, store: CountingStore) -> AsyncIterator[DataManager]:

@@ -78,6 +78,7 @@ class _Look:
         self._data = data
         self._now = now
         self._patience = patience
+        self._ends_at = asyncio.get_running_loop().time() + patience.total_seconds()
 
     async def view(
         self, wanted: Mapping[Series, int], watched: Sequence[Watched], special: Sequence[Watched]
@@ -89,6 +90,8 @@ class _Look:
             self._ended(dues),
             self._forming(special),
         )
+        apart = await self._on_other_base(closed, ended, forming)
+        ended = {one: bars[:0] if one.series in apart else bars for one, bars in ended.items()}
         by_clock = [one for one in watched if one not in closings or not closings[one].follows_sessions]
         found = MarketView(
             self._now,
@@ -100,6 +103,7 @@ class _Look:
             | {one: due for one, due in dues.items() if self._is_awaited(one, due, closed, ended)},
         )
         own = {one: bars for one in special if (bars := self._own_forming(one, found, forming)) is not None}
+        own = {one: bars for one, bars in own.items() if one.series not in apart}
         return replace(found, forming=own)
 
     async def _closings(
@@ -140,6 +144,16 @@ class _Look:
         for series, reason in sorted(found.absent.items()):
             _LOGGER.info("No forming bar of %s: %s", series, reason)
         return found
+
+    async def _on_other_base(
+        self, closed: FetchedBars, ended: Mapping[Watched, Bars], forming: FetchedForming
+    ) -> frozenset[Series]:
+        """Return the series of which nothing unclosed can be looked at now, as a split lies before it."""
+        unclosed = {series: found.bar for series, found in forming.ready.items()}
+        unclosed |= {one.series: bars for one, bars in ended.items() if len(bars)}
+        seen = {series: (closed.ready[series], bar) for series, bar in unclosed.items() if series in closed.ready}
+        left = max(0.0, self._ends_at - asyncio.get_running_loop().time())
+        return await self._data.on_other_base(seen, now=self._now, within=timedelta(seconds=left))
 
     def _fits(self, one: Watched, bars: Bars, closed: FetchedBars) -> bool:
         """Whether a bar may stand behind the closed ones: after them, without a hole that may still be filled."""

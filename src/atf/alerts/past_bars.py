@@ -41,7 +41,10 @@ class PastBars:
             return closing.closed_at(await self.closed_bars(series, end, most), until)
         bars = await self.closed_bars(series, until, most)
         fetched = await self._data.ended_bars_of({series: due}, now=now, within=_PATIENCE)
-        return bars.followed_by(fetched.ready[series])
+        ended = fetched.ready[series]
+        if await self._data.on_other_base({series: (bars, ended)}, now=now, within=_PATIENCE):
+            bars = await self.closed_bars(series, until, most)  # as they were fetched anew
+        return bars.followed_by(ended)
 
     async def closed_bars(self, series: Series, until: datetime, most: int) -> Bars:
         """Return the newest bars that are closed at ``until``, what is stored if no provider answers.

@@ -43,3 +43,12 @@ class BarStore(Protocol):
     async def store(self, series: Series, bars: Bars, put_aside: PutAside, *, source: str) -> None:
         """Store good bars, in place of those of the same time, and what was put aside, in one transaction."""
         ...
+
+    async def rebase(self, series: Series, bars: Bars, put_aside: PutAside, *, source: str) -> None:
+        """Store what was fetched anew on another base and bring all other bars to that, in one transaction.
+
+        See ``rebasing.rebased``; who does it once more changes nothing.
+
+        Shape: at least one bar.
+        """
+        ...

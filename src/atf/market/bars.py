@@ -204,6 +204,20 @@ class Bars:
             )
         )
 
+    def joined_with(self, other: Bars) -> Bars:
+        """Return the bars of both; where both have a bar, the other's counts."""
+        if not len(self) or not len(other) or other.open_time[0] >= self.open_time[-1]:
+            return self.followed_by(other)
+        kept = self.where(~np.isin(self.open_time, other.open_time))
+        times = np.concatenate([kept.open_time, other.open_time])
+        order = np.argsort(times)
+        columns = [np.concatenate([kept.column(name), other.column(name)])[order] for name in COLUMNS]
+        return Bars.from_columns(times[order], np.column_stack(columns))
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Bars:
+        """Return the bars for which the mask, one value a bar, is True."""
+        return Bars(self.open_time[mask], *(self.column(name)[mask] for name in COLUMNS))
+
     def first_after(self, instant: datetime) -> int:
         """Return the index of the first bar that opens after ``instant``; ``len(self)`` if there is none."""
         return int(np.searchsorted(self.open_time, to_nanoseconds(instant), side="right"))

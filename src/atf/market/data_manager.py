@@ -26,6 +26,7 @@ from atf.market.fetched_bars import Absent, Answer, FetchedBars, Outcome
 from atf.market.forming_bars import FetchedForming
 from atf.market.local_bars import local_bars
 from atf.market.provider_lane import LaneState, ProviderLane
+from atf.market.rebasing import is_far, is_rebased
 from atf.market.remote_bars import CacheLimits, RemoteBars
 from atf.market.shared_reads import SharedReads
 from atf.market.symbols import canonical
@@ -137,6 +138,34 @@ class DataManager:
             ready={series: found.ready[one] for series, one in spelled.items()},
             awaited=frozenset(series for series, one in spelled.items() if one in found.awaited),
         )
+
+    async def on_other_base(
+        self, seen: Mapping[Series, tuple[Bars, Bars]], *, now: datetime, within: timedelta | None = None
+    ) -> frozenset[Series]:
+        """Return the series whose closed bars no unclosed one may follow now, as a split may lie between.
+
+        ``seen``: closed bars as they were answered, and the bar that is to follow. Where that one is far off,
+        the provider is asked for the closed ones again. If these are on another base, all are fetched anew, and
+        the next answer has them. Of other series nobody is asked.
+
+        Time:   as ``forming_bars_of``; a series whose provider does not answer in time is returned.
+        Errors: what the store raises; a provider's programming error.
+        """
+        far = {series: in_one_spelling(series) for series, (closed, bar) in seen.items() if is_far(closed, bar)}
+        asked = {one: self._lanes(one.symbol).remote for one in far.values() if self._is_remote(one)}
+        if not asked:
+            return frozenset()
+        newest = await self._remote.compared(asked, asked, now, self._deadline(within))
+        return frozenset(
+            series
+            for series, one in far.items()
+            if one in asked and (one not in newest or is_rebased(seen[series][0], newest[one]))
+        )
+
+    def _is_remote(self, series: Series) -> bool:
+        """Whether the bars of a series are those of a provider on a network."""
+        lanes = self._lanes(series.symbol)
+        return bool(lanes.remote) and (not lanes.local or self._remote.holds(series))
 
     async def closing(self, timeframe: Timeframe, calendar: str | None) -> Closing:
         """Return when bars close that end with the sessions of a calendar, by the clock without one.

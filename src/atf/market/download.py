@@ -1,14 +1,14 @@
 """Download: a stretch of history from one provider into the store, piece by piece.
 
 Each piece is checked and stored in a transaction of its own, so that what was fetched before an interruption
-stays, and the next download goes on from there.
+stays, and the next download goes on from there. A history on another base, as after a split, is stored at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -18,7 +18,7 @@ from atf.errors import TemporaryFailure
 from atf.market.bar_store import NOTHING, PutAside
 from atf.market.bars import Bars, Series
 from atf.market.provider_lane import ProviderLane
-from atf.market.refresher import is_rebased
+from atf.market.rebasing import is_rebased
 from atf.market.resampling import opening_time
 from atf.market.usable_bars import usable_bars
 
@@ -49,6 +49,10 @@ class DownloadStore(Protocol):
         """Store bars and what was put aside, in one transaction."""
         ...
 
+    async def rebase(self, series: Series, bars: Bars, put_aside: PutAside, *, source: str) -> None:
+        """Store a history on another base and bring all other bars to it, in one transaction."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -67,6 +71,40 @@ class Download:
     put_aside: int = 0
     reached: datetime | None = None
     share: float = 0.0
+
+
+class _OtherBase(Exception):
+    """Stored prices are multiplied meanwhile, as ``fetched`` shows, so that nothing may be put beside them."""
+
+    def __init__(self, fetched: Bars) -> None:
+        super().__init__()
+        self.fetched = fetched
+
+
+class _Progress:
+    """What was fetched until now of so many pieces, told piece by piece."""
+
+    def __init__(self, series: Series, pieces: Sequence[Stretch], on_piece: OnPiece) -> None:
+        self._total = sum((one.until - one.since for one in pieces), timedelta())
+        self._done = timedelta()
+        self._result = Download(series, share=1.0)
+        self._on_piece = on_piece
+
+    def note(self, piece: Stretch, good: Bars, bad: PutAside) -> None:
+        """Take note of a piece that is there."""
+        self._done += piece.until - piece.since
+        self._result = replace(
+            self._result,
+            bars=self._result.bars + len(good),
+            put_aside=self._result.put_aside + len(bad),
+            reached=piece.until,
+            share=self._done / self._total,
+        )
+        self._on_piece(self._result)
+
+    def end(self) -> Download:
+        """Return what was fetched in all."""
+        return replace(self._result, share=1.0)
 
 
 class Downloader:
@@ -89,36 +127,71 @@ class Downloader:
     ) -> Download:
         """Fetch what is not stored yet of a series between two instants; all of it if ``again``.
 
-        Without ``since`` it goes on behind the newest stored bar. ``keep``: whether the bars are stored.
+        Without ``since`` it goes on behind the newest stored bar. ``keep``: whether the bars are stored. If these
+        are on another base, the whole history is fetched anew, and what is not given any more brought to that.
 
         Errors: NotFound if the provider does not know the series; TemporaryFailure after some tries.
         """
-        ends = None if again else await self._store.ends(series)
+        stored = await self._store.ends(series)
+        ends = None if again else stored
         stretches = missing_stretches(series, since, until, ends)
-        total = sum((one.until - one.since for one in stretches), timedelta())
-        done, result = timedelta(), Download(series, share=1.0)
-        for stretch in stretches:
-            for piece in _in_order(stretch, series, ends):
-                good, bad = usable_bars(await self._patiently(series, piece), series.timeframe, piece.until)
-                if keep and ends is not None and await self._is_rebased(series, ends[1], good):
-                    _LOGGER.warning(
-                        "The history of %s has another base at %s: fetching anew", series, self._lane.name
-                    )
-                    oldest = min(ends[0], since or ends[0])
-                    return await self.download(series, oldest, until, again=True, on_piece=on_piece)
-                if keep and (len(good) or len(bad)):
-                    await self._store.store(series, good, bad, source=self._lane.name)
-                done += piece.until - piece.since
-                result = Download(
-                    series, result.bars + len(good), result.put_aside + len(bad), piece.until, done / total
-                )
-                on_piece(result)
-        return replace(result, share=1.0)
+        pieces = [piece for stretch in stretches for piece in _in_order(stretch, series, ends)]
+        if not keep or stored is None:
+            return await self._in_pieces(series, pieces, on_piece, keep=keep)
+        try:
+            return await self._in_pieces(series, pieces, on_piece, newest=stored[1])
+        except _OtherBase as exc:
+            newest = exc.fetched
+            _LOGGER.warning("The history of %s has another base at %s: fetching anew", series, self._lane.name)
+        whole = Stretch(min(stored[0], since or stored[0]), max(until, stored[1] + series.timeframe.length))
+        return await self._at_once(series, whole, newest, on_piece)
 
-    async def _is_rebased(self, series: Series, newest: datetime, fetched: Bars) -> bool:
-        """Whether the newest stored bar comes back with all its prices multiplied, as after a split."""
-        stored = await self._store.between(series, newest, newest + series.timeframe.length)
-        return is_rebased(stored, fetched)
+    async def _in_pieces(
+        self,
+        series: Series,
+        pieces: Sequence[Stretch],
+        on_piece: OnPiece,
+        *,
+        keep: bool = True,
+        newest: datetime | None = None,
+    ) -> Download:
+        """Fetch pieces and store each by itself. Errors: _OtherBase, with nothing stored; see ``_seen``."""
+        if newest is not None and pieces and pieces[0].since != newest:
+            await self._seen(series, Stretch(newest, newest + series.timeframe.length), newest)
+        progress = _Progress(series, pieces, on_piece)
+        for piece in pieces:
+            good, bad = await self._seen(series, piece, newest)
+            if keep and (len(good) or len(bad)):
+                await self._store.store(series, good, bad, source=self._lane.name)
+            progress.note(piece, good, bad)
+        return progress.end()
+
+    async def _at_once(self, series: Series, whole: Stretch, newest: Bars, on_piece: OnPiece) -> Download:
+        """Fetch the whole history and store it in one transaction, as half of it would be on the old base."""
+        pieces = pieces_of(whole, series)
+        progress = _Progress(series, pieces, on_piece)
+        bars, aside = Bars.empty(), NOTHING
+        for piece in pieces:
+            good, bad = await self._seen(series, piece, None)
+            bars = bars.followed_by(good)
+            aside = PutAside(aside.bars.followed_by(bad.bars), (*aside.reasons, *bad.reasons))
+            progress.note(piece, good, bad)
+        if is_rebased(bars, newest):
+            raise TemporaryFailure(f"{self._lane.name} has two bases of {series} at once")
+        await self._store.rebase(series, newest.joined_with(bars), aside, source=self._lane.name)
+        return progress.end()
+
+    async def _seen(self, series: Series, piece: Stretch, newest: datetime | None) -> tuple[Bars, PutAside]:
+        """Return the usable bars of a piece and the others.
+
+        Errors: _OtherBase if the newest stored bar comes back with all its prices multiplied, as after a split.
+        """
+        good, bad = usable_bars(await self._patiently(series, piece), series.timeframe, piece.until)
+        if newest == piece.since:
+            stored = await self._store.between(series, newest, newest + series.timeframe.length)
+            if is_rebased(stored, good):
+                raise _OtherBase(good)
+        return good, bad
 
     async def _patiently(self, series: Series, piece: Stretch) -> Bars:
         """Ask for a piece, again after a pause if the provider cannot answer now."""
@@ -136,7 +209,9 @@ class Downloader:
 def missing_stretches(
     series: Series, since: datetime | None, until: datetime, ends: tuple[datetime, datetime] | None
 ) -> tuple[Stretch, ...]:
-    """Return what is not stored: before the oldest bar, and from the newest on, which is fetched once more.
+    """Return what is not stored: from the newest bar on, which is fetched once more, and before the oldest one.
+
+    The newest comes first, as it tells whether what is stored can be gone on from.
 
     Both reach up to what is stored, also where less is asked for: only the ends of a series tell what is missing,
     so that nobody would ever fill a hole.
@@ -147,7 +222,7 @@ def missing_stretches(
     oldest, newest = ends
     before = Stretch(since, oldest) if since is not None and since < min(oldest, until) else None
     behind = Stretch(newest, until) if newest < until and (since is None or since < until) else None
-    return tuple(one for one in (before, behind) if one is not None)
+    return tuple(one for one in (behind, before) if one is not None)
 
 
 def _in_order(stretch: Stretch, series: Series, ends: tuple[datetime, datetime] | None) -> list[Stretch]:

@@ -69,7 +69,7 @@ def sort_out(bars: Bars, timeframe: Timeframe) -> Sorted:
     impossible = [one for one in findings(bars, timeframe) if one.flaw.is_impossible]
     is_bad = np.zeros(len(bars), dtype=np.bool_)
     is_bad[[one.index for one in impossible]] = True
-    return Sorted(_where(bars, ~is_bad), _where(bars, is_bad), tuple(one.flaw for one in impossible))
+    return Sorted(bars.where(~is_bad), bars.where(is_bad), tuple(one.flaw for one in impossible))
 
 
 def _masks(bars: Bars, timeframe: Timeframe) -> list[tuple[Flaw, BoolArray]]:
@@ -99,14 +99,3 @@ def _spikes(close: FloatArray) -> BoolArray:
         agree = np.abs(after / before - 1) < SPIKE / 5
     result[1:-1] = leaves & returns & agree
     return result
-
-
-def _where(bars: Bars, mask: BoolArray) -> Bars:
-    return Bars(
-        bars.open_time[mask],
-        bars.open[mask],
-        bars.high[mask],
-        bars.low[mask],
-        bars.close[mask],
-        bars.volume[mask],
-    )

@@ -18,14 +18,14 @@ import numpy as np
 from atf.errors import AtfError, NotFound, TemporaryFailure
 from atf.market.bar_memory import Held
 from atf.market.bar_store import BarStore, PutAside
-from atf.market.bars import Bars, Series
+from atf.market.bars import COLUMNS, Bars, Series
+from atf.market.holes import before_recent_hole
 from atf.market.provider_lane import ProviderLane
+from atf.market.rebasing import is_rebased
 from atf.market.usable_bars import usable_bars
 
 _LOGGER = logging.getLogger(__name__)
 _ALL: Final = 10_000_000
-_SAME_RATIO: Final = 1e-4
-_REBASED: Final = 0.005
 
 
 class Refresher:
@@ -65,61 +65,71 @@ class Refresher:
 
     async def _take(self, lane: ProviderLane, series: Series, held: Held, until: datetime, count: int) -> None:
         """Fetch from the series' own provider; store what is new and hold it."""
-        since, wanted = _missing(series, held.bars, until, count, is_whole=held.is_whole)
-        fetched = usable_bars(await lane.closed_bars(series, until, wanted, since), series.timeframe, until)
-        has_other_base = is_rebased(held.bars, fetched[0])
-        if has_other_base:
-            since = await self._store.first_open(series)
-            _LOGGER.warning("The history of %s has another base at %s: it is fetched anew", series, lane.name)
-            fetched = usable_bars(await lane.closed_bars(series, until, _ALL, since), series.timeframe, until)
-        good, put_aside = fetched
-        new = _changed(held.bars, good)
-        if len(new) or len(put_aside):
-            _log_put_aside(series, lane, put_aside)
-            await self._store.store(series, new, put_aside, source=lane.name)
+        since = None if _is_short(held, count) else before_recent_hole(held.bars, series.timeframe)
+        wanted = count if since is None else _bars_since(since, series, until)
+        good, put_aside = usable_bars(
+            await lane.closed_bars(series, until, wanted, since), series.timeframe, until
+        )
+        if is_rebased(held.bars, good):
+            await self._take_anew(lane, series, held, until, good, count)
+            return
+        new = good if since is None else _news(held.bars, good)
+        await self._store_noting(lane, series, new, put_aside)
         held.is_whole = held.is_whole or (since is None and 0 < len(good) + len(put_aside) < wanted)
-        held.replace(good if has_other_base else held.bars.followed_by(good))
+        held.replace(held.bars.joined_with(new))
+
+    async def _take_anew(
+        self, lane: ProviderLane, series: Series, held: Held, until: datetime, newest: Bars, count: int
+    ) -> None:
+        """Fetch the whole history, as what is held of it cannot be gone on from; hold what is stored then.
+
+        What the provider does not give any more is brought to the new base in the store.
+        """
+        _LOGGER.warning("The history of %s has another base at %s: it is fetched anew", series, lane.name)
+        since = await self._store.first_open(series)
+        good, put_aside = usable_bars(await lane.closed_bars(series, until, _ALL, since), series.timeframe, until)
+        if is_rebased(good, newest):
+            raise TemporaryFailure(f"{lane.name} has two bases of {series} at once")
+        _log_put_aside(series, lane, put_aside)
+        await self._store.rebase(series, newest.joined_with(good), put_aside, source=lane.name)
+        wanted = max(count, held.loaded_count, len(held.bars) + len(newest))
+        held.replace((await self._store.closed_bars_of({series: wanted}, until))[series])
+
+    async def _store_noting(self, lane: ProviderLane, series: Series, bars: Bars, put_aside: PutAside) -> None:
+        if len(bars) or len(put_aside):
+            _log_put_aside(series, lane, put_aside)
+            await self._store.store(series, bars, put_aside, source=lane.name)
 
     async def _borrow(self, lane: ProviderLane, series: Series, held: Held, until: datetime, count: int) -> None:
-        """Fetch from a fallback what is newer than what is held."""
-        since, wanted = _missing(series, held.bars, until, count, is_whole=held.is_whole)
+        """Fetch from a fallback what is newer than what is held; all of it each time, so that no hole stays."""
+        since = None if _is_short(held, count) else held.bars.time_at(-1)
+        wanted = count if since is None else _bars_since(since, series, until)
         good, _ = usable_bars(await lane.closed_bars(series, until, wanted, since), series.timeframe, until)
         newer = good if not len(held.bars) else good[good.first_after(held.bars.time_at(len(held.bars) - 1)) :]
         held.replace(held.bars, newer)
 
 
-def _missing(
-    series: Series, held: Bars, until: datetime, count: int, *, is_whole: bool
-) -> tuple[datetime | None, int]:
-    """Return from when on bars are wanted and how many: the newest held one once more, to see that it agrees."""
-    if not len(held) or (len(held) < count and not is_whole):
-        return None, count
-    newest = held.time_at(len(held) - 1)
-    return newest, max(1, (until - newest) // series.timeframe.length) + 1
+def _is_short(held: Held, count: int) -> bool:
+    """Whether history is missing before what is held of the series' own provider."""
+    return not len(held.bars) or (len(held.bars) < count and not held.is_whole)
 
 
-def is_rebased(held: Bars, fetched: Bars) -> bool:
-    """Whether a bar that both have differs in all its prices by one and the same factor, as after a split.
+def _bars_since(since: datetime, series: Series, until: datetime) -> int:
+    """Return how many bars to ask for: the one of ``since``, to see that it agrees, and all that may follow."""
+    return max(1, (until - since) // series.timeframe.length) + 1
 
-    Going on from there would put a jump into the series that no market made.
+
+def _news(held: Bars, fetched: Bars) -> Bars:
+    """Return the fetched bars that are not held, and the newest held one if it has changed.
+
+    Older ones stay as they are held, so that a hole near them changes nothing but itself.
     """
-    if not len(held) or not len(fetched):
-        return False
+    is_held = np.isin(fetched.open_time, held.open_time)
     at = int(np.searchsorted(fetched.open_time, held.open_time[-1]))
-    if at == len(fetched) or fetched.open_time[at] != held.open_time[-1]:
-        return False
-    names = ("open", "high", "low", "close")
-    ratios = np.array([fetched.column(name)[at] / held.column(name)[-1] for name in names])
-    return bool(np.ptp(ratios) < _SAME_RATIO * abs(ratios[0]) and abs(ratios[0] - 1) > _REBASED)
-
-
-def _changed(held: Bars, good: Bars) -> Bars:
-    """Return the fetched bars without a first one that is held exactly so."""
-    if not len(held) or not len(good) or good.open_time[0] != held.open_time[-1]:
-        return good
-    names = ("open", "high", "low", "close", "volume")
-    is_same = all(np.array_equal(good.column(name)[:1], held.column(name)[-1:], equal_nan=True) for name in names)
-    return good[1:] if is_same else good
+    if at < len(fetched) and is_held[at]:
+        newest, other = held[len(held) - 1 :], fetched[at : at + 1]
+        is_held[at] = all(np.array_equal(newest.column(n), other.column(n), equal_nan=True) for n in COLUMNS)
+    return fetched.where(~is_held)
 
 
 def _log_put_aside(series: Series, lane: ProviderLane, put_aside: PutAside) -> None:

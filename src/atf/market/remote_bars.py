@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from atf.market.bar_memory import BarMemory, Held
 from atf.market.bar_store import BarStore
-from atf.market.bars import Series, Timeframe
+from atf.market.bars import Bars, Series, Timeframe
 from atf.market.due_bars import DueBars
 from atf.market.fetched_bars import Absent, Answer, Outcome
 from atf.market.provider_lane import ProviderLane
@@ -85,6 +85,27 @@ class RemoteBars:
             else self._outcome(series, count, needed[series], dues[series], until)
             for series, count in cold.items()
         }
+
+    async def compared(
+        self, chains: Chains, wanted: Collection[Series], until: datetime, deadline: float
+    ) -> dict[Series, Bars]:
+        """Return what is held of series that their own provider was just asked for, so that all is on one base.
+
+        Asked less than the time to live ago is just now. Series that are late, or whose provider does not answer,
+        are missing.
+
+        Errors: as ``bars``.
+        """
+        await self._load({one: 1 for one in wanted if self._memory.get(one) is None}, until)
+        latest = self._monotonic() - self._ttl
+        old = [one for one in wanted if (held := self._held(one)).tried_until is None or held.tried_at <= latest]
+        fetches = {one: self._refresh(one, chains[one], until, max(1, len(self._held(one).bars))) for one in old}
+        late = await late_of(fetches, len(fetches), deadline)
+        return {one: held.bars for one in wanted if one not in late and (held := self._held(one)).trouble is None}
+
+    def holds(self, series: Series) -> bool:
+        """Whether anything is remembered of a series."""
+        return self._memory.get(series) is not None
 
     def _warm_answers(
         self, wanted: Mapping[Series, int], dues: Mapping[Series, datetime], until: datetime

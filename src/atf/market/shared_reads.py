@@ -94,3 +94,8 @@ class SharedReads:
         """Store bars; reads of the series that are under way are no answer from then on."""
         await self._store.store(series, bars, put_aside, source=source)
         self._versions[series] += 1
+
+    async def rebase(self, series: Series, bars: Bars, put_aside: PutAside, *, source: str) -> None:
+        """Store a history on another base; reads that are under way are no answer from then on."""
+        await self._store.rebase(series, bars, put_aside, source=source)
+        self._versions[series] += 1

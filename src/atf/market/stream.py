@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.holes import has_hole_since
 from atf.market.resampling import opening_time
 
 _MOST_BARS: Final = 2_000
@@ -132,7 +133,10 @@ class BarRun:
         return known
 
     def answer(self, until: datetime, count: int, since: datetime | None) -> Bars | None:
-        """Return what a provider would answer; None if the run does not reach up or back far enough."""
+        """Return what a provider would answer; None if the run does not reach up or back far enough.
+
+        None also to who asks from before a hole on: a bar that the provider did not have may be there now.
+        """
         if not self._is_sure or not len(self.bars):
             return None
         if self.bars.time_at(-1) < _newest_due(until, self._series.timeframe):
@@ -140,6 +144,8 @@ class BarRun:
         closed = self.bars.closed_at(until, self._series.timeframe)
         reaches_since = since is not None and self.bars.time_at(0) <= since
         if len(closed) < count and not self._begins_history and not reaches_since:
+            return None
+        if since is not None and has_hole_since(closed, self._series.timeframe, since):
             return None
         return closed.since(since).last(count)
 

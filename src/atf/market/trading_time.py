@@ -47,7 +47,9 @@ def expected_opens(
     first, end = to_nanoseconds(since), to_nanoseconds(until) - _LENGTHS[timeframe]
     if sessions is None:
         begin = _aligned(first + _LENGTHS[timeframe] - 1, timeframe)
-        return np.arange(begin, end + 1, _LENGTHS[timeframe], dtype=np.int64)
+        # Counted exactly: NumPy counts by a quotient of doubles, which loses the last of half a year of minutes.
+        count = max(0, (end - begin) // _LENGTHS[timeframe] + 1)
+        return begin + np.arange(count, dtype=np.int64) * _LENGTHS[timeframe]
     if timeframe in (Timeframe.D1, Timeframe.W1):
         days = np.array([_day_begins(session.day) for session in sessions], dtype=np.int64)
         opens = np.unique(opening_times(days, timeframe))

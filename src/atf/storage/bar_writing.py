@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import numpy as np
@@ -52,6 +53,21 @@ _DELETE: Final = f"""
     DELETE FROM market_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s
        AND open_time IN (SELECT {_OPEN_TIME} FROM unnest(%(times)s::int8[]) AS given (microseconds))
 """
+_MULTIPLY: Final = """
+    UPDATE market_bars
+    SET open = open * %(factor)s, high = high * %(factor)s, low = low * %(factor)s, close = close * %(factor)s,
+        volume = volume / %(factor)s
+    WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s AND open_time >= %(since)s AND open_time < %(before)s
+"""
+_MULTIPLIED_AT_ONCE: Final = 200_000
+"""So many bars are changed by one statement at most, as each has a time limit."""
+_FIRST_OPEN: Final = (
+    "SELECT min(open_time) FROM market_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s"
+)
+_LOCK_BASE: Final = """
+    SELECT pg_advisory_xact_lock(
+        hashtextextended('market_bars ' || %(timeframe)s::text || ' ' || %(symbol)s::text, 0))
+"""
 
 
 async def write_new(cursor: Cursor, series: Series, bars: Bars) -> bool:
@@ -87,6 +103,29 @@ async def delete(cursor: Cursor, series: Series, bars: Bars) -> None:
     """Delete the stored bars of these times."""
     values = {"symbol": series.symbol, "timeframe": str(series.timeframe)}
     await cursor.execute(_DELETE, {**values, "times": (bars.open_time // 1000).tolist()})
+
+
+async def lock_base(cursor: Cursor, series: Series) -> None:
+    """Let nobody else measure a series' base until the transaction ends: both would find the old one."""
+    await cursor.execute(_LOCK_BASE, named(series))
+
+
+async def multiply_before(cursor: Cursor, series: Series, before: datetime, factor: float) -> None:
+    """Multiply the prices of all stored bars that open before an instant, and divide their volumes."""
+    await cursor.execute(_FIRST_OPEN, named(series))
+    row = await cursor.fetchone()
+    since = row[0] if row else None
+    step = _MULTIPLIED_AT_ONCE * series.timeframe.length
+    while since is not None and since < before:
+        end = since + step if before - since > step else before
+        values = {**named(series), "since": since, "before": end, "factor": factor}
+        await cursor.execute(_MULTIPLY, values)
+        since = end
+
+
+def named(series: Series) -> dict[str, str]:
+    """Return the parameters that name a series."""
+    return {"symbol": series.symbol, "timeframe": str(series.timeframe)}
 
 
 def _columns(series: Series, bars: Bars) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from atf.errors import InvariantViolation
 from atf.market.bar_store import NOTHING, PutAside
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.rebasing import rebased
 from atf.pause_points import pause_point
 from atf.storage import bar_writing
 from atf.storage.bar_arrays import AGGREGATES, bars_of
@@ -138,6 +139,25 @@ class PostgresBarStore:
                 raise
             # Somebody stored some of them since we looked.
             await self._store(series, bars, put_aside, source, may_be_new=False)
+
+    async def rebase(self, series: Series, bars: Bars, put_aside: PutAside, *, source: str) -> None:
+        """Store bars that were fetched anew on another base, and bring all others to it; all of it or nothing.
+
+        By how much is measured in the transaction (``rebasing.rebased``), so that of two who do it at once the
+        second finds it done.
+
+        Shape: at least one bar.
+        """
+        span = {"since": bars.time_at(0), "until": bars.time_at(-1) + series.timeframe.length}
+        async with self._database.transaction() as connection, await raw_cursor(connection) as cursor:
+            await bar_writing.lock_base(cursor, series)
+            await cursor.execute(_BETWEEN, {**bar_writing.named(series), **span})
+            found = rebased(bars_of(raw_row(cursor)), bars)
+            await bar_writing.put_aside(cursor, series, put_aside, source)
+            if found.older_factor != 1:
+                await bar_writing.multiply_before(cursor, series, bars.time_at(0), found.older_factor)
+            await bar_writing.merge(cursor, series, found.bars)
+            await pause_point("bars.before_commit")
 
     async def _store(self, series: Series, bars: Bars, bad: PutAside, source: str, *, may_be_new: bool) -> None:
         async with self._database.transaction() as connection, await raw_cursor(connection) as cursor:

@@ -15,6 +15,7 @@ from atf.market.data_manager import DataManager
 from atf.market.due_bars import DueBars
 from atf.market.provider import BarProvider, ProviderTraits
 from atf.market.provider_lane import ProviderLane
+from atf.market.rebasing import multiplied, rebased
 from atf.market.remote_bars import CacheLimits
 from atf.market.trading_calendar import TradingCalendar
 
@@ -117,7 +118,15 @@ class MemoryBarStore:
         self.writes.append((series, bars, source))
         if len(put_aside):
             self.put_aside.append((series, put_aside))
-        self.bars[series] = _merged(self.bars.get(series, Bars.empty()), bars)
+        self.bars[series] = self.bars.get(series, Bars.empty()).joined_with(bars)
+
+    async def rebase(self, series: Series, bars: Bars, put_aside: PutAside, *, source: str) -> None:
+        """Store bars that were fetched anew on another base, and bring the others to it."""
+        held = self.bars.get(series, Bars.empty())
+        first, last = bars.time_at(0), bars.time_at(-1)
+        found = rebased(held.since(first)[: held.since(first).first_after(last)], bars)
+        self.bars[series] = multiplied(held.before(first), found.older_factor).joined_with(held.since(first))
+        await self.store(series, found.bars, put_aside, source=source)
 
 
 class OneCalendar:
@@ -151,16 +160,3 @@ def open_market(
         cache=CacheLimits(ttl),
         monotonic=monotonic,
     )
-
-
-def _merged(old: Bars, new: Bars) -> Bars:
-    """Return both; of a bar that both have the new one."""
-    return Bars.from_rows([*_rows(old), *_rows(new)])
-
-
-def _rows(bars: Bars) -> list[tuple[datetime, float, float, float, float, float]]:
-    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
-    return [
-        (bars.time_at(index), *values)
-        for index, values in enumerate(zip(*(column.tolist() for column in columns), strict=True))
-    ]

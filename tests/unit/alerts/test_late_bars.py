@@ -6,16 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.alert_day import EPOCH, Day, Venue
 from tests.simulated_time import simulate
-from tests.unit.alerts.test_evaluator import Kept, config, run_of
+from tests.unit.alerts.test_evaluator import BEGIN, HOUR, Kept, World, config, hourly, run_of, stored
+from tests.unit.alerts.test_evaluator import bars_of as hours_of
 
 from atf.alerts.alert import fresh_state, parse_alert
+from atf.alerts.evaluator import AlertEvaluator
 from atf.alerts.looking_again import LateSeries, pause_for_bar
 from atf.market.bars import Bars, Series, Timeframe
+from atf.testing.market import ScriptedProvider, open_market
 
 SECOND: Final = timedelta(seconds=1)
 LOOK: Final = 0.001
@@ -173,3 +177,36 @@ def test_a_series_is_late_since_it_was_first_missing_and_forgotten_when_nobody_w
     assert pause(221, ready=[one]) == []
     assert pause(240, one, other) == [1, 5]
     assert pause(1000, one) == [1]
+
+
+# --- a bar that is published after a newer one was judged ---
+
+
+async def hourly_looks(*alerts: Kept, closes: Sequence[float], late: int, comes_after: int) -> World:
+    """Let alerts look at the close of each hour; one bar is published only when another one has been judged."""
+    world, venue = World(*alerts), ScriptedProvider()
+    data = open_market(venue, ttl=timedelta(0))
+    world.evaluator = AlertEvaluator(world.store, world.queue, data, world.clock)
+    every = hours_of(*closes)
+    for hour in range(2, len(closes) + 1):
+        is_there = [i for i in range(hour) if i != late or hour - 1 > comes_after]
+        venue.bars[hourly("T")] = every.where(np.isin(np.arange(len(closes)), is_there))
+        world.clock.time = BEGIN + HOUR * hour
+        await world.handle(*[run_of(100 * hour + number, number, hour) for number in world.store.alerts])
+        world.store.keep()
+    return world
+
+
+async def test_nothing_fires_on_a_bar_that_comes_after_a_newer_one_was_judged() -> None:
+    alert = stored(1, config(rearm={"type": "simple"}))
+    world = await hourly_looks(alert, closes=[4, 4, 6, 4, 4, 6], late=2, comes_after=3)
+    assert world.store.done.triggers == [(1, BEGIN + HOUR * 5)]
+    judged = [result.result["bars_evaluated"] for _, result in sorted(world.store.done.results.items())]
+    assert judged == [2, 1, 1, 1]  # none at the hour whose bar is waited for, and never that bar
+
+
+async def test_what_is_computed_of_later_bars_reads_the_late_one() -> None:
+    rule = {"indicator": "sma", "params": {"period": 3}, "operator": ">", "value": 5}
+    # Without the 9 the mean of the last three is 4 at the end, with it 5.67.
+    world = await hourly_looks(stored(1, config(rule=rule)), closes=[4, 4, 4, 9, 4, 4], late=3, comes_after=4)
+    assert world.store.done.triggers == [(1, BEGIN + HOUR * 5)]

@@ -145,3 +145,13 @@ def test_series_are_equal_ordered_and_readable() -> None:
     assert Series("A", Timeframe.H1) == Series("A", Timeframe("1h"))
     assert min(Series("B", Timeframe.M1), Series("A", Timeframe.W1)).symbol == "A"
     assert str(Series("BTC/USDT", Timeframe.M5)) == "BTC/USDT 5m"
+
+
+@given(st.sets(st.integers(0, 12)), st.sets(st.integers(0, 12)))
+def test_joined_bars_are_those_of_both_and_the_others_count(own: set[int], others: set[int]) -> None:
+    def at(days: set[int], close: float) -> Bars:
+        return Bars.from_rows([(datetime(2024, 1, 1 + n, tzinfo=UTC), 1.0, 2.0, 0.5, close, 1.0) for n in days])
+
+    joined = at(own, 1.0).joined_with(at(others, 2.0))
+    assert [joined.time_at(n).day - 1 for n in range(len(joined))] == sorted(own | others)
+    assert joined.close.tolist() == [2.0 if day in others else 1.0 for day in sorted(own | others)]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+import tracemalloc
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from atf.market import gaps
 from atf.market.adjustment import AdjustmentFactor, split_days
-from atf.market.bars import Bars, Series, Timeframe, to_instant, to_nanoseconds
+from atf.market.bars import Bars, Series, TimeArray, Timeframe, to_instant, to_nanoseconds
 from atf.market.continuous_calendars import CurrencyWeek, RoundTheClock
 from atf.market.data_report import SHOWN, Circumstances, Freshness, report
-from atf.market.gaps import Gap, coverage
+from atf.market.gaps import Coverage, Gap, coverage, expected_between
 from atf.market.report_sentences import gap_sentence, sentences, verdict
+from atf.market.resampling import opening_time
 from atf.market.trading_calendar import Session, TradingCalendar
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -186,3 +192,89 @@ def test_a_million_bars_are_looked_through(calendar: TradingCalendar) -> None:
     holed = Bars.from_columns(times[keep], values[keep])
     found = report(Series("X", Timeframe.M1), holed, calendar, to_instant(int(bars.open_time[-1])) + HOUR)
     assert found.coverage.gap_count > 200
+
+
+# --- long spans ---
+
+
+def found_at_once(bars: Bars, expected: TimeArray) -> Coverage:
+    """What there is to be found, with every expected bar in memory."""
+    is_missing = ~np.isin(expected, bars.open_time)
+    edges = np.diff(is_missing.astype(np.int8), prepend=0, append=0)
+    runs = zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True)
+    listed = tuple(
+        Gap(to_instant(int(expected[begin])), to_instant(int(expected[end - 1])), end - begin)
+        for begin, end in runs
+    )
+    return Coverage(len(expected), int(is_missing.sum()), len(listed), listed)
+
+
+class EarlyBird(Weekdays):
+    """An exchange whose sessions begin on the day before their date, with a pause around midnight."""
+
+    def sessions_between(self, first: date, last: date) -> tuple[Session, ...]:
+        return tuple(
+            Session(one.day, midnight - 3 * HOUR, midnight + 4 * HOUR, (midnight - HOUR / 2, midnight + HOUR / 4))
+            for one in super().sessions_between(first, last)
+            for midnight in [datetime.combine(one.day, time(), UTC)]
+        )
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    timeframe=st.sampled_from(list(Timeframe)),
+    calendar=st.sampled_from([ALWAYS, CurrencyWeek(), Weekdays(), EarlyBird()]),
+    piece=st.integers(1, 40),
+    span=st.floats(0.0, 90.0),
+    begin=st.timedeltas(timedelta(0), 3 * DAY),
+    held=st.lists(st.integers(0, 100), max_size=30),
+    most=st.one_of(st.none(), st.integers(0, 6)),
+)
+def test_pieces_find_what_there_is_to_be_found_in_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+    timeframe: Timeframe,
+    calendar: TradingCalendar,
+    piece: int,
+    span: float,
+    begin: timedelta,
+    held: list[int],
+    most: int | None,
+) -> None:
+    monkeypatch.setattr(gaps, "_PIECE", piece)
+    since = FIRST + begin
+    until = since + span * timeframe.length
+    bars = bars_at([opening_time(since, timeframe) + number * timeframe.length for number in held])
+    expected = found_at_once(bars, expected_between(timeframe, calendar, since, until))
+    found = coverage(bars, timeframe, calendar, since=since, until=until, most_gaps=most)
+    assert found == replace(expected, gaps=expected.gaps[:most])
+
+
+@pytest.mark.parametrize("count", [262_144, 400_000])
+@pytest.mark.parametrize("timeframe", [Timeframe.M1, Timeframe.M5, Timeframe.H1])
+def test_the_last_bar_of_a_long_span_is_expected(timeframe: Timeframe, count: int) -> None:
+    until = FIRST + count * timeframe.length
+    expected = expected_between(timeframe, ALWAYS, FIRST, until)
+    assert (len(expected), to_instant(int(expected[-1]))) == (count, until - timeframe.length)
+    newest = bars_at([until - timeframe.length])
+    found = coverage(newest, timeframe, ALWAYS, since=FIRST, until=until)
+    assert (found.expected, found.missing, found.gap_count) == (count, count - 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "calendar", "years"),
+    [(Timeframe.M1, ALWAYS, 50), (Timeframe.M1, CurrencyWeek(), 8), (Timeframe.D1, Weekdays(), 150)],
+    ids=["minutes of coins", "minutes of currencies", "days of stocks"],
+)
+def test_however_long_a_span_is_little_memory_is_needed(
+    timeframe: Timeframe, calendar: TradingCalendar, years: int
+) -> None:
+    until = FIRST + 15 * HOUR if timeframe is Timeframe.M1 else FIRST
+    held = bars_at([until - days * DAY for days in (2_100, 700, 7)])
+    tracemalloc.start()
+    try:
+        found = coverage(held, timeframe, calendar, since=until - 365 * years * DAY, until=until)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (found.gap_count, found.expected - found.missing) == (4, 3)
+    assert peak < 12 * 2**20
