@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.adapters.providers.bar_files import ENDINGS, UNNAMED, bars_of, read_file
 from atf.adapters.providers.factor_files import read_factors
 from atf.bootstrap.database import open_database
 from atf.bootstrap.market import build_market_clock
-from atf.bootstrap.providers import OpenProviders, calendar_overrides, named_in, open_providers
+from atf.bootstrap.providers import OpenProviders, named_in, open_providers
 from atf.errors import InvalidInput, shown
 from atf.market.bar_store import PutAside
 from atf.market.bars import Bars, Series, Timeframe
@@ -131,8 +130,7 @@ async def open_market_loader(settings: Settings) -> AsyncIterator[MarketLoader]:
     """Open the configured database and what brings market data into it."""
     async with open_database(settings) as database, open_providers(settings) as providers:
         clock = await build_market_clock(database)
-        due = DueBars(ExchangeCalendars(), calendar_overrides(settings))
-        yield MarketLoader(settings, database, clock, PostgresBarStore(database), due, providers)
+        yield MarketLoader(settings, database, clock, PostgresBarStore(database), providers.due, providers)
 
 
 async def _read(path: Path) -> dict[str, Bars]:

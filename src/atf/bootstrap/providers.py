@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.adapters.providers.binance_stream import BinanceBarStream
 from atf.adapters.providers.ccxt_exchange import CcxtBarProvider
 from atf.adapters.providers.files import FilesBarProvider
@@ -15,6 +16,7 @@ from atf.adapters.providers.yahoo import YahooBarProvider
 from atf.adapters.providers.yahoo_fundamentals import YahooFundamentals
 from atf.errors import ConfigurationError, InvalidInput, shown
 from atf.market.chains import Chains
+from atf.market.due_bars import DueBars
 from atf.market.patterns import Patterns
 from atf.market.provider import BarProvider, FundamentalsProvider
 from atf.market.provider_lane import ProviderLane
@@ -23,13 +25,18 @@ from atf.settings import Settings
 
 
 class OpenProviders:
-    """The providers of a process, each opened once: its limits hold for everybody here who asks it."""
+    """The providers of a process, each opened once: its limits hold for everybody here who asks it.
+
+    ``due`` knows the calendars of symbols, for whoever else in the process needs them, as loading one takes time.
+    Errors: ConfigurationError if the settings choose calendars in a text that cannot be read.
+    """
 
     def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
         self._settings = settings
         self._stack = stack
         self._lanes: dict[str, ProviderLane] = {}
         self._providers: dict[str, BarProvider] = {}
+        self.due = DueBars(ExchangeCalendars(), calendar_overrides(settings))
 
     def lane(self, name: str) -> ProviderLane:
         """Return the way to a provider; it is closed with the stack, and connects when it is first asked."""
@@ -40,7 +47,7 @@ class OpenProviders:
     def provider(self, name: str) -> BarProvider:
         """Return the provider itself, for what only this one can tell."""
         if name not in self._providers:
-            provider = self._providers[name] = _built(name, self._settings)
+            provider = self._providers[name] = _built(name, self._settings, self.due)
             close: Any = getattr(provider, "aclose", None)
             if close is not None:
                 self._stack.push_async_callback(close)
@@ -83,11 +90,11 @@ def calendar_overrides(settings: Settings) -> Patterns:
     return _patterns(settings.symbol_calendars, "symbol_calendars")
 
 
-def _built(name: str, settings: Settings) -> BarProvider:
+def _built(name: str, settings: Settings, due: DueBars) -> BarProvider:
     """Return a provider by its name; any other than our own is an exchange of ccxt."""
     match name:
         case "files":
-            return FilesBarProvider(settings.data_files_folder)
+            return FilesBarProvider(settings.data_files_folder, due)
         case "yahoo":
             return YahooBarProvider(cache_folder=settings.home / "cache" / "yfinance")
         case "simulated":
