@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, Final
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.adapters.providers.binance_stream import BinanceBarStream
+from atf.adapters.providers.ccxt_client import exchange_names
 from atf.adapters.providers.ccxt_exchange import CcxtBarProvider
 from atf.adapters.providers.files import FilesBarProvider
 from atf.adapters.providers.simulated import SimulatedBarProvider
@@ -23,11 +25,16 @@ from atf.market.provider_lane import ProviderLane
 from atf.market.symbols import canonical
 from atf.settings import Settings
 
+OWN_PROVIDERS: Final = ("files", "yahoo", "simulated", "binance-stream")
+"""All providers but for the exchanges of ccxt."""
+
 
 class OpenProviders:
     """The providers of a process, each opened once: its limits hold for everybody here who asks it.
 
-    ``due`` knows the calendars of symbols, for whoever else in the process needs them, as loading one takes time.
+    ``calendars``, and ``due``, which knows those of symbols, are for whoever else in the process needs them, as
+    loading one takes time.
+
     Errors: ConfigurationError if the settings choose calendars in a text that cannot be read.
     """
 
@@ -36,7 +43,8 @@ class OpenProviders:
         self._stack = stack
         self._lanes: dict[str, ProviderLane] = {}
         self._providers: dict[str, BarProvider] = {}
-        self.due = DueBars(ExchangeCalendars(), calendar_overrides(settings))
+        self.calendars = ExchangeCalendars()
+        self.due = DueBars(self.calendars, calendar_overrides(settings))
 
     def lane(self, name: str) -> ProviderLane:
         """Return the way to a provider; it is closed with the stack, and connects when it is first asked."""
@@ -78,6 +86,26 @@ async def open_providers(settings: Settings) -> AsyncIterator[OpenProviders]:
     """Open the providers of a process; they are closed at the end."""
     async with AsyncExitStack() as stack:
         yield OpenProviders(settings, stack)
+
+
+async def require_provider(name: str | None, *, field: str) -> None:
+    """Return if there are bars under a name, or if none is given; only names of exchanges load ccxt.
+
+    Errors: InvalidInput with the field, for exchanges also without the extra that knows them.
+    """
+    if name is None or name in OWN_PROVIDERS:
+        return
+    own = ", ".join(OWN_PROVIDERS)
+    try:
+        exchanges = await exchange_names()
+    except ConfigurationError as exc:
+        raise InvalidInput(f"{shown(name)} is not one of {own}; {exc}", field=field) from exc
+    if name not in exchanges:
+        near = get_close_matches(name, [*OWN_PROVIDERS, *sorted(exchanges)], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InvalidInput(
+            f"{shown(name)} is not one of {own} and the exchanges of ccxt, such as binance{hint}", field=field
+        )
 
 
 def named_in(text: str) -> list[str]:
