@@ -19,15 +19,18 @@ from atf.adapters.providers.replay import ReplayBarProvider
 from atf.adapters.providers.simulated import SimulatedBarProvider
 from atf.adapters.providers.streamed import StreamedBarProvider
 from atf.adapters.providers.yahoo import YahooBarProvider
+from atf.bootstrap.market import open_data_manager
+from atf.bootstrap.providers import open_providers
 from atf.errors import NotFound
 from atf.market.bars import COLUMNS, Bars, Series, Timeframe
 from atf.market.forming import FormingBar
 from atf.market.provider import FormingBarProvider
 from atf.market.resampling import resampled
 from atf.market.stream import BarUpdate
+from atf.settings import Settings
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
-from atf.testing.clocks import FakeClock
+from atf.testing.clocks import FakeClock, FakeMarketClock
 
 if TYPE_CHECKING:
     from atf.testing.exchange import LocalExchange
@@ -218,6 +221,30 @@ async def test_a_replay_shows_of_the_running_bar_what_has_closed_by_its_time_alo
     await store.store(replace(BTC, timeframe=Timeframe.M1), MINUTES)
     await store.store(BTC, run_of(opening(10), HOUR, 9))
     assert values(await ReplayBarProvider(store).forming_bar(BTC, NOW)) == FORMED
+
+
+EURO = Series("EUR/USD", Timeframe.D1)
+EURO_HOURS = run_of(datetime(2024, 1, 2, 12, tzinfo=UTC), HOUR, 48)
+EURO_FORMED = (datetime(2024, 1, 3, tzinfo=UTC), [110.0, 127.0, 109.0, 126.0, 160.0])
+"""Wednesday's session of currencies began on Tuesday at 22:00Z."""
+
+
+async def test_files_make_the_forming_day_of_its_session(tmp_path: Path) -> None:
+    write(tmp_path, replace(EURO, timeframe=Timeframe.H1), EURO_HOURS)
+    async with open_providers(Settings(data_files=tmp_path)) as providers:
+        found = await providers.lane("files").forming_bar(EURO, NOW)
+    assert values(found) == EURO_FORMED
+
+
+async def test_a_replay_makes_the_forming_day_of_its_session(database: Database) -> None:
+    await PostgresBarStore(database).store(replace(EURO, timeframe=Timeframe.H1), EURO_HOURS)
+    clock = FakeMarketClock(NOW, is_replay=True)
+    async with (
+        open_providers(Settings()) as providers,
+        open_data_manager(database, Settings(), clock, providers) as data,
+    ):
+        found = await data.forming_bars_of([EURO], now=NOW)
+    assert values(found.ready[EURO]) == EURO_FORMED
 
 
 async def test_a_made_up_market_forms_its_bars_of_its_minutes() -> None:

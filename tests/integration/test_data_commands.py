@@ -190,6 +190,35 @@ def test_a_file_without_a_symbol_is_that_of_its_name(installation: Installation,
     assert [one["symbol"] for one in listed] == ["AAPL", "BRK.B", "BTC/USDT", "ETH/USDT", "VOD.L"]
 
 
+@pytest.mark.parametrize(
+    "days",
+    [
+        ("2024-01-02T00:00:00+11:00", "2024-01-03T00:00:00+11:00"),
+        ("2024-01-02 16:00", "2024-01-03 16:00"),
+        ("2024-01-01T23:00:00Z", "2024-01-02T23:00:00Z"),
+    ],
+    ids=["midnight", "close by its clock", "opening"],
+)
+def test_daily_bars_with_a_time_of_day_get_their_sessions_date(
+    installation: Installation, tmp_path: Path, days: tuple[str, ...]
+) -> None:
+    file = bar_file(tmp_path, "bhp.csv", *days)
+    said = told(installation, "import", str(file), "--symbol", "BHP.AX", "--timeframe", "1d")
+    assert said == "BHP.AX 1d: 2 bars stored, 2024-01-02 00:00Z to 2024-01-03 00:00Z\n"
+
+
+def test_weeks_that_are_dated_sunday_need_a_word(installation: Installation, tmp_path: Path) -> None:
+    words = "import", str(bar_file(tmp_path, "MSFT.csv", "2024-01-07", "2024-01-14")), "--timeframe", "1w"
+    refused = installation.run("data", *words)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "atf: --weekend-date: is needed for weeks that are dated Sunday: opens if it is the day before their "
+        "Monday, ends if it is their last day\n"
+    )
+    said = told(installation, *words, "--weekend-date", "ends")
+    assert said == "MSFT 1w: 2 bars stored, 2024-01-01 00:00Z to 2024-01-08 00:00Z\n"
+
+
 def test_a_file_with_what_is_no_symbol_is_refused(installation: Installation, tmp_path: Path) -> None:
     head = "symbol,timestamp,open,high,low,close,volume"
     file = bar_file(tmp_path, "many.csv", "MSFT,2024-01-02", "; DROP,2024-01-02", head=head)

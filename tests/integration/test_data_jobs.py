@@ -21,6 +21,7 @@ from atf.jobs.handler import Job
 from atf.jobs.run import RunId
 from atf.market.adjustment import CorporateAction
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.continuous_calendars import CurrencyWeek
 from atf.market.download import Downloader
 from atf.market.due_bars import DueBars
 from atf.market.market_clock import LiveMarketClock
@@ -87,6 +88,7 @@ class Desk:
         self.steps = PostgresRunSteps(database)
         self.database = database
         self.folder = folder
+        self.calendar = OneCalendar()
         self.handler = DataProcessingHandler(self, Members(), self.steps, LiveMarketClock(FakeClock(NOW)))
 
     def tools(self, data_source: str | None) -> Tools:
@@ -95,7 +97,7 @@ class Desk:
             archive=self.store,
             adjustments=PostgresAdjustments(self.database),
             exporter=FolderExporter(self.folder),
-            due=DueBars(OneCalendar()),
+            due=DueBars(self.calendar),
             indicators=IndicatorService(),
             downloader=None if data_source is None else Downloader(lane, self.store, sleep=no_pause),
             actions=self.venue,
@@ -213,6 +215,22 @@ async def test_coarser_bars_that_only_a_part_of_the_stored_ones_would_make_are_n
     await desk.run(symbols=["AAPL"], data_source=None, operations=["resample"], resample_to=["1w"])
     weekly = await desk.store.between(Series("AAPL", Timeframe.W1))
     assert [float(close) for close in weekly.close] == [5.0]
+
+
+async def test_days_of_a_market_with_sessions_are_made_of_these(desk: Desk) -> None:
+    desk.calendar = OneCalendar(CurrencyWeek())
+    hour = timedelta(hours=1)
+    hours = Bars.from_rows(
+        [(FIRST - 10 * hour + n * hour, 100.0 + n, 200.0, 50.0, 101.0 + n, 1.0) for n in range(70)]
+    )
+    await desk.store.store(Series("EUR/USD", Timeframe.H1), hours)  # from Sunday 14:00Z to Wednesday noon
+    result = await desk.run(
+        symbols=["EUR/USD"], data_source=None, timeframe="1h", operations=["resample"], resample_to=["1d", "1w"]
+    )
+    daily = await desk.store.between(Series("EUR/USD", Timeframe.D1))
+    assert [daily.time_at(i) for i in range(len(daily))] == [FIRST, FIRST + DAY]
+    assert (daily.open.tolist(), daily.volume.tolist()) == ([108.0, 132.0], [24.0, 24.0])
+    assert result["outcomes"]["EUR/USD"]["resampled"] == {"1d": 2, "1w": 0}
 
 
 async def test_indicators_and_the_check_are_in_the_result(desk: Desk) -> None:

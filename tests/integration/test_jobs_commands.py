@@ -177,6 +177,76 @@ def test_a_bad_schedule_is_refused_in_one_sentence_and_not_stored(
     assert atf.sql("SELECT count(*) FROM job_schedules") == [(0,)]
 
 
+RSI = '"ticker": "AAPL", "timeframe": "1d", "rule": {"indicator": "rsi", "operator": "<", "value": 30}'
+NIGHTLY = ("data_processing", "--target", "nightly")
+NEEDLESS = [
+    ((*NIGHTLY, "--params", '{"symbols": ["A"], "data_source": "nope"}'),
+     'task_params.data_source: "nope" is not one of files, yahoo, simulated, binance-stream and the exchanges of '
+     "ccxt, such as binance"),
+    ((*NIGHTLY, "--params", '{"symbols": ["A"], "data_source": "binanse"}'),
+     'task_params.data_source: "binanse" is not one of files, yahoo, simulated, binance-stream and the exchanges '
+     "of ccxt, such as binance; did you mean binance?"),
+    (("data_processing", "--target", "ibkr", "--params", '{"symbols": ["A"]}'),
+     'task_params.data_source: "ibkr" is not one of files,'),
+    ((*NIGHTLY, "--params", '{"universe": "sp500", "data_source": "files"}'),
+     'task_params.universe: there is no universe "sp500"; none is loaded yet, load one with'),
+    (("alert", "--target", "AAPL", "--params", f'{{{RSI}, "calendar": "XNYX"}}'),
+     'task_params.calendar: "XNYX" is not a trading calendar; name one by its exchange, such as XNYS or XLON; '
+     "did you mean XNYS?"),
+]  # fmt: skip
+of_calendars = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # the library's
+
+
+@of_calendars
+@pytest.mark.parametrize(("words", "sentence"), NEEDLESS)
+def test_a_schedule_that_could_only_fail_is_refused_and_not_stored(
+    atf: CommandLine, words: tuple[str, ...], sentence: str
+) -> None:
+    pytest.importorskip("ccxt")
+    assert atf.refused("schedules", "add", *words, "--cron", "0 1 * * *").startswith(sentence)
+    assert atf.sql("SELECT count(*) FROM job_schedules") == [(0,)]
+
+
+@of_calendars
+def test_a_schedule_is_not_changed_into_one_that_could_only_fail(atf: CommandLine) -> None:
+    pytest.importorskip("ccxt")
+    good = {
+        NIGHTLY: '{"symbols": ["A"], "data_source": "kraken"}',
+        ("alert", "--target", "AAPL"): f'{{{RSI}, "calendar": "XNYS"}}',
+    }
+    made = {
+        words[0]: atf.json("schedules", "add", *words, "--cron", "0 1 * * *", "--params", params)
+        for words, params in good.items()
+    }
+    for words, sentence in NEEDLESS:
+        if words[2] in ("nightly", "AAPL"):
+            before = made[words[0]]
+            assert atf.refused("schedules", "edit", before["id"], *words[3:]).startswith(sentence)
+            assert atf.json("schedules", "show", before["id"]) == before
+
+
+def test_a_run_that_could_only_fail_is_refused_too(atf: CommandLine) -> None:
+    pytest.importorskip("ccxt")
+    words = ("--target", "nightly", "--params", '{"symbols": ["A"], "data_source": "nope"}')
+    assert atf.refused("runs", "start", "data_processing", *words).startswith("task_params.data_source: ")
+    assert atf.sql("SELECT count(*) FROM job_schedule_runs") == [(0,)]
+
+
+def test_a_schedule_from_before_is_shown_paused_and_deleted_whatever_it_names(atf: CommandLine) -> None:
+    pytest.importorskip("ccxt")
+    params = '{"symbols": ["A"], "data_source": "files"}'
+    number = atf.json("schedules", "add", *NIGHTLY, "--cron", "0 1 * * *", "--params", params)["id"]
+    atf.sql('UPDATE job_schedules SET task_params = task_params || \'{"data_source": "nope"}\'')
+    assert atf.json("schedules", "show", number)["task_params"]["data_source"] == "nope"
+    assert [one["id"] for one in atf.json("schedules", "list")] == [number]
+    assert "data_source" in atf.refused("schedules", "edit", number, "--cron", "0 2 * * *")
+    assert "does not run" in atf("schedules", "pause", number).out
+    assert "runs next at" in atf("schedules", "resume", number).out
+    mended = atf.json("schedules", "edit", number, "--cron", "0 2 * * *", "--params", params)
+    assert (mended["cron"], mended["task_params"]["data_source"]) == ("0 2 * * *", "files")
+    assert atf("schedules", "delete", number).status == 0
+
+
 def test_a_type_that_nothing_here_does_is_stored_with_a_note(atf: CommandLine) -> None:
     finished = atf("schedules", "add", "backup", "--target", "all", "--cron", "0 3 * * *", "--json")
     assert finished.json()["job_type"] == "backup"

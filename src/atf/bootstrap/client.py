@@ -18,14 +18,14 @@ from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_market_clock, open_data_manager
-from atf.bootstrap.providers import calendar_overrides, open_providers
+from atf.bootstrap.providers import open_providers
+from atf.bootstrap.store_checks import StoreChecks
 from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.schedules_service import UserLimits
 from atf.market.bars import Series
 from atf.market.data_manager import DataManager
-from atf.market.due_bars import DueBars
 from atf.market.market_clock import MarketClock
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
 from atf.schedules.schedule import ScheduleDefaults
@@ -36,6 +36,7 @@ from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.quiet_hours_repository import PostgresQuietHours
 from atf.storage.schedules_repository import PostgresJobsRepository
+from atf.storage.universes_repository import PostgresUniverses
 from atf.storage.users_repository import PostgresUsers
 
 
@@ -94,20 +95,21 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
     async with open_database(settings) as database:
         user_id = await PostgresUsers(database).id_of(user)
         clock = await build_market_clock(database)
-        jobs = build_jobs(settings, database, clock)
         async with (
             open_providers(settings) as providers,
             open_data_manager(database, settings, clock, providers) as data,
         ):
+            jobs = build_jobs(settings, database, clock, providers.calendars)
             alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
             past = PastBars(data, PostgresBarStore(database))
             outbox, quiet_hours = PostgresOutbox(database), PostgresQuietHours(database)
-            calendars = ExchangeCalendars()
-            freshness = Freshness(DueBars(calendars, calendar_overrides(settings)), calendars, clock)
+            freshness = Freshness(providers.due, providers.calendars, clock)
             yield Client(user_id, alerts, jobs, clock, outbox, quiet_hours, data, past, freshness)
 
 
-def build_jobs(settings: Settings, database: Database, clock: MarketClock) -> JobsService:
+def build_jobs(
+    settings: Settings, database: Database, clock: MarketClock, calendars: ExchangeCalendars
+) -> JobsService:
     """Return the service of schedules and runs."""
     installed = build_job_types(settings)
     return JobsService(
@@ -115,10 +117,10 @@ def build_jobs(settings: Settings, database: Database, clock: MarketClock) -> Jo
         clock,
         _schedule_defaults(settings),
         types=installed.types,
-        calendars=ExchangeCalendars(),
+        calendars=calendars,
         limits=UserLimits(settings.user_pending_runs_limit, settings.user_schedules_limit),
         handled=handled_types(installed),
-        permission=ActionPermission(PostgresUsers(database)),
+        permission=StoreChecks(ActionPermission(PostgresUsers(database)), calendars, PostgresUniverses(database)),
     )
 
 

@@ -6,17 +6,15 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.adapters.providers.bar_export import write_bars
 from atf.adapters.providers.files import file_stem
 from atf.adapters.providers.yahoo import YahooBarProvider
-from atf.bootstrap.providers import OpenProviders, calendar_overrides
+from atf.bootstrap.providers import OpenProviders
 from atf.data_jobs.handler import DataProcessingHandler
 from atf.data_jobs.symbol_work import Tools
 from atf.indicators.indicator_service import IndicatorService
 from atf.market.bars import Bars, Series
 from atf.market.download import Downloader
-from atf.market.due_bars import DueBars
 from atf.market.market_clock import MarketClock
 from atf.settings import Settings
 from atf.storage.adjustments_repository import PostgresAdjustments
@@ -56,7 +54,6 @@ class _Toolbox:
         self._store = PostgresBarStore(database)
         self._adjustments = PostgresAdjustments(database)
         self._exporter = FolderExporter(settings.home / "exports")
-        self._due = DueBars(ExchangeCalendars(), calendar_overrides(settings))
         self._providers = providers
 
     def tools(self, data_source: str | None) -> Tools:
@@ -67,7 +64,7 @@ class _Toolbox:
             archive=self._store,
             adjustments=self._adjustments,
             exporter=self._exporter,
-            due=self._due,
+            due=self._providers.due,
             indicators=IndicatorService(),
             downloader=None if lane is None else Downloader(lane, self._store),
             actions=provider if isinstance(provider, YahooBarProvider) else None,

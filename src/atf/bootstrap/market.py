@@ -7,13 +7,11 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
-from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.adapters.providers.replay import ReplayBarProvider
-from atf.bootstrap.providers import OpenProviders, calendar_overrides
+from atf.bootstrap.providers import OpenProviders
 from atf.clock import SystemClock
 from atf.market.chains import Chains
 from atf.market.data_manager import DataManager
-from atf.market.due_bars import DueBars
 from atf.market.market_clock import LiveMarketClock, MarketClock, PacedMarketClock, ReplayMarketClock
 from atf.market.provider_lane import ProviderLane
 from atf.market.remote_bars import CacheLimits
@@ -42,12 +40,14 @@ async def open_data_manager(
 ) -> AsyncIterator[DataManager]:
     """Open the bars of this installation; a replay has only what is stored."""
     store = PostgresBarStore(database)
-    chains = Chains([ProviderLane(ReplayBarProvider(store))]) if clock.is_replay else providers.chains()
+    chains = (
+        Chains([ProviderLane(ReplayBarProvider(store, providers.due))]) if clock.is_replay else providers.chains()
+    )
     memory = settings.data_cache_mib * 2**20 // _BAR_BYTES
     manager = DataManager(
         chains,
         store,
-        DueBars(ExchangeCalendars(), calendar_overrides(settings)),
+        providers.due,
         patience=timedelta(seconds=settings.bars_patience_seconds),
         cache=CacheLimits(timedelta(seconds=settings.data_cache_ttl_seconds), memory),
     )

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
-from atf.adapters.providers.bar_files import ENDINGS, UNNAMED, bars_of, read_file
+from atf.adapters.providers.bar_files import ENDINGS, UNNAMED, FileContent, bars_of, read_content
 from atf.adapters.providers.factor_files import read_factors
 from atf.bootstrap.database import open_database
 from atf.bootstrap.market import build_market_clock
-from atf.bootstrap.providers import OpenProviders, calendar_overrides, named_in, open_providers
+from atf.bootstrap.providers import OpenProviders, named_in, open_providers
 from atf.errors import InvalidInput, shown
 from atf.market.bar_store import PutAside
 from atf.market.bars import Bars, Series, Timeframe
@@ -24,6 +23,7 @@ from atf.market.due_bars import DueBars
 from atf.market.importing import importable, usual_timeframe
 from atf.market.market_clock import MarketClock
 from atf.market.provider_lane import LaneState, ProviderLane
+from atf.market.session_dates import WeekendDate
 from atf.market.symbols import canonical
 from atf.settings import Settings
 from atf.storage.adjustments_repository import PostgresAdjustments
@@ -56,26 +56,38 @@ class MarketLoader:
     open_providers: OpenProviders
 
     async def import_file(
-        self, path: Path, symbol: str | None, timeframe: Timeframe | None
+        self,
+        path: Path,
+        symbol: str | None,
+        timeframe: Timeframe | None,
+        *,
+        weekend: WeekendDate | None = None,
     ) -> Sequence[Imported]:
         """Store the bars of a file, each series in one transaction; bad bars go into the quarantine.
 
         Without a symbol those of the file's symbol column, or its name, count; without a timeframe the usual
-        distance of the bars does.
+        distance of the bars does. ``weekend``: what weeks mean that are dated Saturday or Sunday.
 
         Errors: InvalidInput naming what is wrong, with nothing stored of the file.
         """
-        found = await _read(path)
-        chosen = _chosen(path, found, symbol)
-        parted = [await self._parted(path, name, bars, timeframe) for name, bars in chosen.items()]
+        content = await _read(path)
+        chosen = _chosen(path, content.bars, symbol)
+        series = {Series(name, timeframe or _usual(path, bars)): bars for name, bars in chosen.items()}
+        parted = [await self._parted(each, bars, content, weekend) for each, bars in series.items()]
         return [await self._store(path, *each) for each in parted]
 
     async def _parted(
-        self, path: Path, symbol: str, bars: Bars, timeframe: Timeframe | None
+        self, series: Series, bars: Bars, content: FileContent, weekend: WeekendDate | None
     ) -> tuple[Series, Bars, PutAside]:
-        series = Series(symbol, timeframe or _usual(path, bars))
-        zone = (await self.due.calendar_of(symbol)).zone
-        return series, *importable(bars, series.timeframe, zone, await self.clock.now())
+        good, aside = importable(
+            bars,
+            series.timeframe,
+            await self.due.calendar_of(series.symbol),
+            await self.clock.now(),
+            may_be_local=content.lacks_offset,
+            weekend=weekend,
+        )
+        return series, good, aside
 
     async def _store(self, path: Path, series: Series, good: Bars, aside: PutAside) -> Imported:
         await self.store.store(series, good, aside, source=path.name)
@@ -131,13 +143,12 @@ async def open_market_loader(settings: Settings) -> AsyncIterator[MarketLoader]:
     """Open the configured database and what brings market data into it."""
     async with open_database(settings) as database, open_providers(settings) as providers:
         clock = await build_market_clock(database)
-        due = DueBars(ExchangeCalendars(), calendar_overrides(settings))
-        yield MarketLoader(settings, database, clock, PostgresBarStore(database), due, providers)
+        yield MarketLoader(settings, database, clock, PostgresBarStore(database), providers.due, providers)
 
 
-async def _read(path: Path) -> dict[str, Bars]:
+async def _read(path: Path) -> FileContent:
     try:
-        return await asyncio.to_thread(read_file, path)
+        return await asyncio.to_thread(read_content, path)
     except OSError as exc:
         raise InvalidInput(f"{path} cannot be read: {exc.strerror}", field="FILE") from exc
 

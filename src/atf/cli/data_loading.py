@@ -17,6 +17,7 @@ from atf.cli.progress import DONE, Advance, progress
 from atf.errors import AtfError, PermanentFailure, TemporaryFailure
 from atf.market.bars import Series, Timeframe
 from atf.market.download import Download
+from atf.market.session_dates import WeekendDate
 from atf.market.symbols import canonical
 from atf.settings import load_settings
 
@@ -38,9 +39,18 @@ def import_files(
     timeframe: Annotated[
         Timeframe | None, typer.Option("--timeframe", help="Default: the usual distance of the bars.")
     ] = None,
+    weekend_date: Annotated[
+        WeekendDate | None,
+        typer.Option(
+            "--weekend-date",
+            help="Weekly bars dated Saturday or Sunday: the day opens their week (the next Monday's) or ends it.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Store the bars of files; bad bars are put aside with the reason, and stored ones replaced.
+
+    Daily bars with a time of day get the date of their session, by the symbol's calendar.
 
     Example: atf data import AAPL.csv --symbol AAPL --timeframe 1d
     """
@@ -50,7 +60,7 @@ def import_files(
     async def work(loader: MarketLoader) -> None:
         with progress("importing", len(files)) as advance:
             for path in files:
-                found.extend(await loader.import_file(path, symbol, timeframe))
+                found.extend(await loader.import_file(path, symbol, timeframe, weekend=weekend_date))
                 advance(DONE)
 
     try:

@@ -66,7 +66,7 @@ def add(
     user: UserOption = "owner",
     as_json: JsonOption = False,
 ) -> None:
-    """Add a schedule.
+    """Add a schedule; a source, universe or calendar that its parameters name must be there.
 
     Example: atf schedules add notification --target me --cron "0 9 * * 1-5" --tz Europe/Berlin --calendar XNYS
     --params '{"message": "Markets open soon."}'

@@ -28,6 +28,7 @@ from atf.market.due_bars import DueBars
 from atf.market.quality import sort_out
 from atf.market.report_sentences import verdict
 from atf.market.resampling import resampled
+from atf.market.session_times import sessions_of
 from atf.market.whole_bars import without_cut_ends
 
 _NORMALIZED: Final = "normalize"
@@ -174,7 +175,8 @@ class SymbolWork:
     async def _resample(self, series: Series, bars: Bars, target: Timeframe) -> int:
         """Store the closed coarser bars that are whole; the newest one, which is still forming, is not kept."""
         calendar = await self._tools.due.calendar_of(series.symbol)
-        coarse = await asyncio.to_thread(resampled, bars, series.timeframe, target)
+        sessions = sessions_of(bars, series.timeframe, target, calendar)
+        coarse = await asyncio.to_thread(resampled, bars, series.timeframe, target, sessions)
         whole = without_cut_ends(
             coarse.closed_at(self._now, target),
             bars,

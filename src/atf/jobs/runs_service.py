@@ -88,6 +88,7 @@ class RunsService:
         Errors: InvalidInput that names the field; Conflict if too many of the user's are waiting.
         """
         request = checked_request(request, self._types)
+        await self._users_schedules.require_allowed(user_id, request)
         await self._require_room(user_id)
         return await self._add(run_of_request(user_id, request, self._types))
 

@@ -11,6 +11,7 @@ from atf.errors import Conflict, InvalidInput, NotFound
 from atf.jobs.field_checks import LARGEST_COUNT
 from atf.jobs.job_type import JobTypes
 from atf.jobs.job_types_builtin import builtin_types
+from atf.jobs.run_request import RunCreate
 from atf.jobs.schedule_checks import checked_schedule
 from atf.market.market_clock import MarketClock
 from atf.schedules.calendars import CalendarSource
@@ -62,7 +63,7 @@ class ScheduleStore(Protocol):
 
 
 class StorePermission(Protocol):
-    """Who may store what: some parameters are not for everybody."""
+    """Who may store what: some parameters are not for everybody, and what they name must be there."""
 
     async def require_allowed(self, user_id: int, job_type: str, task_params: Mapping[str, Any]) -> None:
         """Do nothing if the user may store this. Errors: InvalidInput that names the field."""
@@ -123,10 +124,10 @@ class SchedulesService:
         """
         return self._defaults.fill(checked_schedule(schedule, self._types))
 
-    async def require_allowed(self, user_id: int, schedule: ScheduleCreate) -> None:
-        """Raise InvalidInput if the user may not store such a schedule."""
+    async def require_allowed(self, user_id: int, job: ScheduleCreate | RunCreate) -> None:
+        """Raise InvalidInput if the user may not store such a schedule or run."""
         if self._permission is not None:
-            await self._permission.require_allowed(user_id, schedule.job_type, schedule.task_params)
+            await self._permission.require_allowed(user_id, job.job_type, job.task_params)
 
     async def require_room(self, user_id: int) -> None:
         """Raise Conflict if the user may not have another schedule."""

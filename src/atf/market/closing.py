@@ -15,9 +15,9 @@ import numpy as np
 
 from atf.market.bars import Bars, TimeArray, Timeframe, to_instant, to_nanoseconds
 from atf.market.resampling import opening_times
+from atf.market.session_times import BY_SESSION
 from atf.market.trading_calendar import TradingCalendar
 
-_BY_SESSION: Final = (Timeframe.D1, Timeframe.W1)
 _LENGTHS: Final = {each: each.length // timedelta(microseconds=1) * 1000 for each in Timeframe}
 _SHORTEST: Final = 60 * 10**9
 """A bar is open for a minute at least: Auckland's half days end before 00:00Z of their own date."""
@@ -52,7 +52,7 @@ class Closing:
     @property
     def follows_sessions(self) -> bool:
         """Whether the clock alone does not tell."""
-        return self.calendar is not None and self.timeframe in _BY_SESSION
+        return self.calendar is not None and self.timeframe in BY_SESSION
 
     def times(self, open_time: TimeArray) -> TimeArray:
         """Return when each bar closes, increasing as the open times are.

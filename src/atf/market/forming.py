@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from atf.market.bars import Bars, Timeframe
-from atf.market.resampling import opening_time, resampled
+from atf.market.bars import Bars, Timeframe, to_nanoseconds
+from atf.market.resampling import homes, opening_time, opening_times, resampled
+from atf.market.session_times import SessionTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,33 @@ def newest_open_bar(bars: Bars, timeframe: Timeframe, now: datetime, seen_at: da
     return None
 
 
-def made_of_finer(fine: Bars, source: Timeframe, target: Timeframe, now: datetime) -> FormingBar | None:
+def made_of_finer(
+    fine: Bars, source: Timeframe, target: Timeframe, now: datetime, sessions: SessionTimes | None = None
+) -> FormingBar | None:
     """Return the forming bar that the finer bars make which are closed by now.
 
     None if none of it has closed yet, and where history begins within the bar: its open and its extremes would be
-    those of a part.
+    those of a part. A day that is made of a session forms by the clock on the session's date, though the session
+    may have begun before and may be over.
 
-    Shape: ``fine`` reaches back to a bar before the forming one, unless there is none.
+    Shape:  ``fine`` reaches back to a bar before the forming one, unless there is none; ``sessions`` as
+            ``resampled`` takes them.
+    Errors: as ``resampled``.
     """
     closed = fine.closed_at(now, source)
-    begin = opening_time(now, target)
-    own = closed.since(begin)
-    if not len(own) or (len(own) == len(closed) and own.time_at(0) > begin):
+    begin = to_nanoseconds(opening_time(now, target))
+    kept, opens = homes(closed.open_time, source, target, sessions)
+    own = kept[opens == begin]
+    if not len(own) or (own[0] == 0 and closed.open_time[0] > _first_open(begin, source, target, sessions)):
         return None
-    seen_at = own.time_at(len(own) - 1) + source.length
-    return FormingBar(resampled(own, source, target), seen_at)
+    first, last = int(own[0]), int(own[-1])
+    bar = resampled(closed[first : last + 1], source, target, sessions)
+    return FormingBar(bar, closed.time_at(last) + source.length)
+
+
+def _first_open(begin: int, source: Timeframe, target: Timeframe, sessions: SessionTimes | None) -> int:
+    """Return when the first finer bar opens that a bar is made of. Units: nanoseconds since 1970 UTC."""
+    if sessions is None:
+        return begin
+    own = sessions.opens[opening_times(sessions.days, target) == begin]
+    return int(opening_times(own[:1], source)[0])

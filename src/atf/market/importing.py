@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from atf.errors import InvalidInput
 from atf.market.bar_store import PutAside
-from atf.market.bars import COLUMNS, Bars, Timeframe, to_nanoseconds
+from atf.market.bars import COLUMNS, Bars, TimeArray, Timeframe
+from atf.market.session_dates import A_DAY, NO_DATE, WeekendDate, dates_of, mondays_of
+from atf.market.session_times import BY_SESSION
+from atf.market.trading_calendar import TradingCalendar
 from atf.market.usable_bars import usable_bars
 
 
-def importable(bars: Bars, timeframe: Timeframe, zone: ZoneInfo, now: datetime) -> tuple[Bars, PutAside]:
+def importable(
+    bars: Bars,
+    timeframe: Timeframe,
+    calendar: TradingCalendar,
+    now: datetime,
+    *,
+    may_be_local: bool = False,
+    weekend: WeekendDate | None = None,
+) -> tuple[Bars, PutAside]:
     """Part the bars of a file into those that may be stored and those that are put aside.
 
-    Daily bars whose time is not midnight UTC are those of an exchange's clock: they move to 00:00Z of its date.
+    Daily and weekly bars with a time of day move to 00:00Z of the date of their session, weekly ones on to their
+    Monday. Those of which date or week cannot be told keep their time and are put aside for it.
+
+    ``may_be_local``: the file's times came without an offset. ``weekend``: what weeks mean that are dated so.
 
     Errors: InvalidInput with ``field`` "timeframe" if the bars are as far apart as another timeframe's, or much
-            closer together than the one that is wanted.
+            closer together than the one that is wanted; as ``mondays_of``.
     """
     _refuse_other_timeframe(bars, timeframe)
-    if timeframe is Timeframe.D1:
-        bars = _by_date(bars, zone)
+    if timeframe in BY_SESSION:
+        bars = _moved(bars, _by_date(bars.open_time, calendar, may_be_local=may_be_local))
+    if timeframe is Timeframe.W1:
+        bars = _moved(bars, _by_week(bars.open_time, weekend))
     return usable_bars(bars, timeframe, now)
 
 
@@ -56,24 +71,33 @@ def _usual_distance(bars: Bars) -> timedelta | None:
     return timedelta(microseconds=int(distances[np.argmax(counts)]) // 1000)
 
 
-def _by_date(bars: Bars, zone: ZoneInfo) -> Bars:
-    """Return daily bars at 00:00Z of the date that their exchange's clock shows.
+def _by_date(times: TimeArray, calendar: TradingCalendar, *, may_be_local: bool) -> TimeArray:
+    """Return the times at 00:00Z of their session's date, those without one as they are.
 
     One that is at 00:00Z stays: there it is a date, as in a file whose last bar alone has a time of day.
     """
-    day = 86_400 * 10**9
-    moving = np.flatnonzero(bars.open_time % day)
+    moving = np.flatnonzero(times % A_DAY)
     if not len(moving):
-        return bars
-    dates = [bars.time_at(int(index)).astimezone(zone).date() for index in moving]
-    times = bars.open_time.copy()
-    times[moving] = [to_nanoseconds(datetime(d.year, d.month, d.day, tzinfo=UTC)) for d in dates]
-    times, last = _last_of_each(times)
-    values = np.column_stack([bars.column(name)[last] for name in COLUMNS])
-    return Bars.from_columns(times, values)
+        return times
+    dates = dates_of(times[moving], calendar, may_be_local=may_be_local)
+    moved = times.copy()
+    moved[moving] = np.where(dates == NO_DATE, times[moving], dates)
+    return moved
 
 
-def _last_of_each(times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[np.ndarray, np.ndarray]:
+def _by_week(times: TimeArray, weekend: WeekendDate | None) -> TimeArray:
+    """Return dates as the Mondays of their weeks, and what is no date as it is."""
+    dated = np.flatnonzero(times % A_DAY == 0)
+    moved = times.copy()
+    moved[dated] = mondays_of(times[dated], weekend)
+    return moved
+
+
+def _moved(bars: Bars, times: TimeArray) -> Bars:
+    """Return the bars at other times; of those that come to the same one the last counts."""
+    order = np.argsort(times, kind="stable")
+    times = times[order]
     is_last = np.ones(len(times), dtype=np.bool_)
     is_last[:-1] = times[1:] != times[:-1]
-    return times[is_last], is_last
+    values = np.column_stack([bars.column(name)[order][is_last] for name in COLUMNS])
+    return Bars.from_columns(times[is_last], values)

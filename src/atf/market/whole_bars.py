@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from atf.market.bars import Bars, TimeArray, Timeframe, to_nanoseconds
 from atf.market.gaps import expected_between
+from atf.market.session_times import follows_sessions
 from atf.market.trading_calendar import TradingCalendar
+from atf.market.trading_time import expected_opens
+
+_ONE_DAY: Final = timedelta(days=1)
 
 
 def without_cut_ends(
@@ -21,7 +26,8 @@ def without_cut_ends(
     """Return resampled bars without a first and a last one that would be made of a part of their time alone.
 
     History that begins at 10:37 has no hour from 10:00, and one that ends at 11:12 none from 11:00, though its
-    time is over. What is missing between is a gap, which nobody can tell from a market without trades.
+    time is over. What is missing between is a gap, which nobody can tell from a market without trades. Days and
+    weeks that are made of sessions are whole with these: the calendar's half day is.
 
     Time: ``complete_until``: up to this instant there are no finer bars behind the newest one, as their source
           was just asked.
@@ -41,7 +47,12 @@ def _expected_in(
     coarse: Bars, index: int, source: Timeframe, target: Timeframe, calendar: TradingCalendar
 ) -> TimeArray:
     begin = coarse.time_at(index)
-    return expected_between(source, calendar, begin, begin + target.length)
+    end = begin + target.length
+    if not follows_sessions(source, target, calendar):
+        return expected_between(source, calendar, begin, end)
+    sessions = calendar.sessions_between(begin.date(), (end - _ONE_DAY).date())
+    around = sessions[0].opens_at - source.length, sessions[-1].closes_at + source.length
+    return expected_opens(source, *around, sessions)
 
 
 def _is_cut(expected: TimeArray, fine: Bars, *, at_begin: bool) -> bool:

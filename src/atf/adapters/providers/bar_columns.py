@@ -31,11 +31,13 @@ class FileRows:
 
     Shape: times (n,), values (n, 5) in the order of ``COLUMNS``, symbols (n,) as spelled there, None if the
            file names none.
+    Time:  ``lacks_offset`` tells whether they came without one, by the first row; a program writes all alike.
     """
 
     times: TimeArray
     values: FloatArray
     symbols: Sequence[str] | None
+    lacks_offset: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Turns a file into ``Bars`` or says where it is broken; where files lie and when 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,17 @@ ENDINGS: Final = tuple(_READERS)
 _SHOWN_SYMBOLS: Final = 5
 
 
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """The bars of a file by canonical symbol, ``UNNAMED`` if it names none.
+
+    Time: ``lacks_offset``: its times came without one and were taken for UTC.
+    """
+
+    bars: dict[str, Bars]
+    lacks_offset: bool
+
+
 def read_bars(path: Path, symbol: str | None = None) -> Bars:
     """Read a .csv, .csv.gz, .json, .json.gz or .parquet file.
 
@@ -50,7 +62,16 @@ def read_bars(path: Path, symbol: str | None = None) -> Bars:
 
 def read_file(path: Path) -> dict[str, Bars]:
     """Read the bars of all symbols, by canonical symbol; ``UNNAMED`` if the file names none."""
+    return read_content(path).bars
+
+
+def read_content(path: Path) -> FileContent:
+    """Read all that a file says. Errors: as read_bars."""
     rows = _reader(path)(path)
+    return FileContent(_by_symbol(path, rows), rows.lacks_offset)
+
+
+def _by_symbol(path: Path, rows: FileRows) -> dict[str, Bars]:
     if rows.symbols is None:
         return {UNNAMED: _sorted_bars(rows.times, rows.values)}
     return {

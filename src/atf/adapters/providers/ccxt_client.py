@@ -50,6 +50,11 @@ async def open_client(
     return client
 
 
+async def exchange_names() -> frozenset[str]:
+    """Return the exchanges that ccxt has. Errors: ConfigurationError without the extra."""
+    return frozenset((await asyncio.to_thread(_import_ccxt)).exchanges)
+
+
 def _import_ccxt() -> Any:
     try:
         import ccxt.async_support

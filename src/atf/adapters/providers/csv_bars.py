@@ -14,7 +14,7 @@ from typing import Any, TextIO, cast
 import numpy as np
 
 from atf.adapters.providers.bar_columns import KLINE_NAMES, FileRows, Layout, broken
-from atf.adapters.providers.file_times import parse_time
+from atf.adapters.providers.file_times import lacks_offset, parse_time
 from atf.market.bars import COLUMNS
 
 
@@ -23,9 +23,11 @@ def read_csv(path: Path) -> FileRows:
     times: list[int] = []
     values: list[list[float]] = []
     symbols: list[str] = []
+    is_local = False
     with _rows(path) as (layout, rows):
         for line, cells in rows:
             place = f"line {line}"
+            is_local = is_local if times else lacks_offset(cells[layout.time])
             times.append(_time(path, place, layout, cells))
             values.append(layout.numbers(path, place, cells))
             if layout.symbol is not None:
@@ -34,6 +36,7 @@ def read_csv(path: Path) -> FileRows:
         np.array(times, dtype=np.int64),
         np.array(values, dtype=np.float64).reshape(-1, len(COLUMNS)),
         None if layout.symbol is None else symbols,
+        is_local,
     )
 
 

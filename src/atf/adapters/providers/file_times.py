@@ -34,6 +34,16 @@ def parse_time(text: str) -> int:
     return _in_range(to_nanoseconds(instant if instant.tzinfo else instant.replace(tzinfo=UTC)), text)
 
 
+def lacks_offset(text: object) -> bool:
+    """Whether a time is a text that names no offset from UTC: it is taken for UTC, and may be any clock's."""
+    if not isinstance(text, str) or _WHOLE.fullmatch(text.strip()):
+        return False
+    try:
+        return datetime.fromisoformat(text.strip()).tzinfo is None
+    except ValueError:
+        return False
+
+
 def epoch_nanoseconds(number: int) -> int:
     """Return nanoseconds since 1970 of a whole number of s, ms, us or ns since then, told by its size."""
     factor = next((factor for below, factor in _EPOCH_UNITS if abs(number) < below), 1)

@@ -21,6 +21,7 @@ from atf.adapters.providers.bar_files import ENDINGS, UNNAMED, bars_of, read_fil
 from atf.adapters.providers.finer_bars import forming_of_finer
 from atf.errors import InvalidInput, NotFound, TemporaryFailure
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.due_bars import DueBars
 from atf.market.forming import FormingBar
 from atf.market.provider import ProviderTraits
 from atf.market.symbols import canonical, file_spellings, yahoo_symbol
@@ -45,8 +46,10 @@ class FilesBarProvider:
     name = "files"
     traits = ProviderTraits(is_local=True, settle=timedelta(0))
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, due: DueBars | None = None) -> None:
+        """``due`` knows the sessions that forming days are made of; without it they are UTC days."""
         self._folder = folder
+        self._due = due
         self._cache = _Cache(_REMEMBERED_BARS)
 
     async def closed_bars(
@@ -66,7 +69,7 @@ class FilesBarProvider:
 
         Errors: as ``forming_of_finer``.
         """
-        return await forming_of_finer(self, series, now)
+        return await forming_of_finer(self, series, now, self._due)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Tell whether there is a file of the series, which is not opened, or one of many symbols has it."""

@@ -7,30 +7,41 @@ from typing import Final
 
 from atf.errors import NotFound
 from atf.market.bars import Series, Timeframe
+from atf.market.due_bars import DueBars
 from atf.market.forming import FormingBar, made_of_finer
 from atf.market.provider import BarProvider
+from atf.market.resampling import opening_time
+from atf.market.session_times import BEFORE_ITS_DATE, BY_SESSION, sessions_of
 
 _FINEST_FIRST: Final = sorted(Timeframe, key=lambda each: each.length)
 
 
-async def forming_of_finer(provider: BarProvider, series: Series, now: datetime) -> FormingBar | None:
+async def forming_of_finer(
+    provider: BarProvider, series: Series, now: datetime, due: DueBars | None = None
+) -> FormingBar | None:
     """Return the forming bar made of the finest bars that have closed in it; None if none has yet.
 
-    A day is one of UTC, so that a session which goes over midnight there is made of a part.
+    Days and weeks are made of the sessions of the symbol's calendar, which ``due`` knows; without it of UTC days.
 
-    Errors: those of the provider; NotFound if it has no finer bars of the symbol at all.
+    Errors: those of the provider; NotFound if it has no finer bars of the symbol at all; InvalidInput if the
+            settings name a calendar that there is not, or its sessions turn within the finer bars.
     """
+    calendar = None if due is None else await due.calendar_of(series.symbol)
+    begin = opening_time(now, series.timeframe)
+    if calendar is not None and series.timeframe in BY_SESSION:
+        begin -= BEFORE_ITS_DATE
     is_known = False
     for source in _FINEST_FIRST:
         if source.length >= series.timeframe.length:
             break
         try:
-            count = series.timeframe.length // source.length + 1
+            count = (now - begin) // source.length + 1
             fine = await provider.closed_bars(Series(series.symbol, source), now, count)
         except NotFound:
             continue
         is_known = True
-        found = made_of_finer(fine, source, series.timeframe, now)
+        sessions = None if calendar is None else sessions_of(fine, source, series.timeframe, calendar)
+        found = made_of_finer(fine, source, series.timeframe, now, sessions)
         if found is not None:
             return found
     if not is_known:

@@ -15,7 +15,7 @@ import numpy as np
 
 from atf.adapters.providers.bar_columns import KLINE_NAMES, FileRows, Layout, broken
 from atf.adapters.providers.csv_bars import open_text, reading_gzip
-from atf.adapters.providers.file_times import epoch_nanoseconds, parse_time
+from atf.adapters.providers.file_times import epoch_nanoseconds, lacks_offset, parse_time
 from atf.adapters.providers.yahoo_chart import ChartError, chart_rows
 from atf.market.bars import COLUMNS
 
@@ -104,8 +104,10 @@ def _rows(path: Path, layout: Layout, items: Iterator[list[Any]]) -> FileRows:
     times: list[int] = []
     values: list[list[float]] = []
     symbols: list[str] = []
+    is_local = False
     for number, cells in enumerate(items):
         place = f"item {number}"
+        is_local = is_local if times else lacks_offset(cells[layout.time])
         times.append(_time(path, place, layout, cells))
         values.append(layout.numbers(path, place, cells))
         if layout.symbol is not None:
@@ -114,6 +116,7 @@ def _rows(path: Path, layout: Layout, items: Iterator[list[Any]]) -> FileRows:
         np.array(times, dtype=np.int64),
         np.array(values, dtype=np.float64).reshape(-1, len(COLUMNS)),
         None if layout.symbol is None else symbols,
+        is_local,
     )
 
 

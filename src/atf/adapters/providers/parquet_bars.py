@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from atf.adapters.providers.bar_columns import FileRows, Layout, broken
-from atf.adapters.providers.file_times import epoch_nanoseconds, parse_time
+from atf.adapters.providers.file_times import epoch_nanoseconds, lacks_offset, parse_time
 from atf.errors import ConfigurationError
 from atf.market.bars import COLUMNS, FloatArray, TimeArray
 
@@ -35,6 +35,7 @@ def read_parquet(path: Path) -> FileRows:
         _times(arrow, path, layout.names[layout.time], table),
         _all_values(arrow, path, layout, table),
         None if layout.symbol is None else _symbols(arrow, path, layout.names[layout.symbol], table),
+        _lack_offset(arrow, table.column(layout.names[layout.time])),
     )
 
 
@@ -73,6 +74,12 @@ def _times(arrow: Any, path: Path, name: str, table: Any) -> TimeArray:
         return np.array([read(each) for each in column.to_pylist()], dtype=np.int64)
     except (arrow.ArrowException, ValueError, TypeError, AttributeError) as exc:
         raise broken(path, f"not times: {exc}", column=name) from exc
+
+
+def _lack_offset(arrow: Any, column: Any) -> bool:
+    if arrow.types.is_temporal(column.type):
+        return getattr(column.type, "tz", None) is None
+    return bool(len(column)) and lacks_offset(column[0].as_py())
 
 
 def _all_values(arrow: Any, path: Path, layout: Layout, table: Any) -> FloatArray:

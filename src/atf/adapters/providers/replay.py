@@ -9,6 +9,7 @@ from typing import Protocol
 from atf.adapters.providers.finer_bars import forming_of_finer
 from atf.errors import NotFound
 from atf.market.bars import Bars, Series, Timeframe
+from atf.market.due_bars import DueBars
 from atf.market.forming import FormingBar
 from atf.market.provider import ProviderTraits
 
@@ -35,8 +36,10 @@ class ReplayBarProvider:
     name = "replay"
     traits = ProviderTraits(is_local=True, settle=timedelta(0))
 
-    def __init__(self, store: BarStore) -> None:
+    def __init__(self, store: BarStore, due: DueBars | None = None) -> None:
+        """``due`` knows the sessions that forming days are made of; without it they are UTC days."""
         self._store = store
+        self._due = due
 
     async def closed_bars(
         self, series: Series, until: datetime, count: int, since: datetime | None = None
@@ -55,7 +58,7 @@ class ReplayBarProvider:
 
         Errors: as ``forming_of_finer``.
         """
-        return await forming_of_finer(self, series, now)
+        return await forming_of_finer(self, series, now, self._due)
 
     async def knows(self, symbol: str, timeframe: Timeframe) -> bool:
         """Return whether the series can be replayed."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from atf.adapters.providers import bar_files, files
-from atf.adapters.providers.bar_files import UNNAMED, read_bars, read_file
+from atf.adapters.providers.bar_files import UNNAMED, read_bars, read_content, read_file
 from atf.adapters.providers.file_times import parse_time
 from atf.adapters.providers.files import FilesBarProvider, file_stem
 from atf.errors import ConfigurationError, InvalidInput, NotFound, TemporaryFailure
@@ -223,6 +223,38 @@ def test_json_of_every_shape_is_read(tmp_path: Path, name: str, document: object
     assert bars.time_at(0) == datetime(2024, 1, 2, tzinfo=UTC)
     assert [float(bars.column(name)[0]) for name in COLUMNS] == [1, 2, 0.5, 1.5, 100]
     assert np.isnan(bars.close[1])
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+@pytest.mark.parametrize(
+    ("written", "lacks_offset"),
+    [
+        ("2024-01-02 16:00", True),
+        ("2024-01-02", True),
+        ("2024-01-02T16:00:00+11:00", False),
+        ("2024-01-02T16:00:00Z", False),
+        (1704211200, False),
+        (datetime(2024, 1, 2, 16, tzinfo=UTC), False),
+        (datetime(2024, 1, 2, 16), True),  # noqa: DTZ001 - that is the case
+    ],
+    ids=str,
+)
+def test_a_file_tells_whether_its_times_have_an_offset(
+    tmp_path: Path, ending: str, written: str | int | datetime, lacks_offset: bool
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    if ending == "parquet":
+        arrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = {"time": [written], **{name: [1.0] for name in COLUMNS}}
+        parquet.write_table(arrow.table(table), path)
+    elif isinstance(written, datetime):
+        pytest.skip("only Parquet has times that are no text")
+    elif ending == "json":
+        write_json(path, [{"time": written, **dict.fromkeys(COLUMNS, 1.0)}])
+    else:
+        path.write_text(f"time,{','.join(COLUMNS)}\n{written},1,1,1,1,1\n")
+    assert read_content(path).lacks_offset is lacks_offset
 
 
 def test_a_chart_of_yahoo_says_whose_it_is(tmp_path: Path) -> None:
