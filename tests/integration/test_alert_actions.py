@@ -27,7 +27,7 @@ from atf.adapters.channels.inbox import InboxChannel
 from atf.adapters.providers.replay import ReplayBarProvider
 from atf.alerts.action_permission import ActionPermission
 from atf.alerts.alerts_service import ActionRecord, AlertsService, NewAlert
-from atf.errors import DatabaseUnavailable, InvalidAlertRule
+from atf.errors import DatabaseUnavailable, InvalidAlertRule, PermanentFailure, TemporaryFailure
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.lease import Lease
 from atf.market.bars import Bars, Series, Timeframe
@@ -35,7 +35,8 @@ from atf.market.chains import Chains
 from atf.market.data_manager import DataManager
 from atf.market.due_bars import DueBars
 from atf.market.provider_lane import ProviderLane
-from atf.notifications.background_service import BackgroundNotificationService, Channel
+from atf.notifications.background_service import BackgroundNotificationService, Channel, Settled
+from atf.notifications.failed_action import ACTION_FAILED
 from atf.notifications.message import Delivery, DeliveryStatus
 from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.bars_repository import PostgresBarStore
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 BOT: Mapping[str, Any] = {"type": "bot", "bot_id": 7, "command": "signal", "payload": {"side": "buy"}}
 HOOK: Mapping[str, Any] = {"type": "webhook", "url": "https://example.com/path-secret?key=secret"}
+FAILURES = f"SELECT * FROM msg_messages WHERE notification_type = '{ACTION_FAILED}' ORDER BY title"
 COMMANDS = "SELECT * FROM trading_bot_commands ORDER BY id"
 
 
@@ -101,9 +103,12 @@ class Hook:
 
     def __init__(self) -> None:
         self.keys: list[str] = []
+        self.failure: Exception | None = None
 
     async def send(self, delivery: Delivery) -> str | None:
         self.keys.append(delivery.dedup_key)
+        if self.failure is not None:
+            raise self.failure
         return None
 
 
@@ -315,6 +320,55 @@ async def test_what_was_decided_in_time_and_could_not_be_sent_in_time_is_not_sen
         (1, DeliveryStatus.FAILED),
         (2, DeliveryStatus.SENT),
     ]
+
+
+async def test_of_actions_that_failed_their_user_is_told_once_an_hour(desk: Desk, sender: Sender) -> None:
+    added = await desk.add(actions=[HOOK, {**HOOK, "url": "https://example.org/"}])
+    other = await desk.add(actions=[HOOK])
+    sender.hook.failure = PermanentFailure("answered 410 Gone, nul \0 byte")
+    await desk.day_ends(2)
+    await sender.deliver()
+    told = await desk.rows.all(
+        f"SELECT * FROM msg_messages WHERE notification_type = '{ACTION_FAILED}' ORDER BY title"
+    )
+    assert sorted(one.payload["alert_id"] for one in told) == [added.id, other.id]
+    assert told[0].title.endswith(": not done")
+    assert "request to https://example." in told[0].body
+    assert "answered 410 Gone" in told[0].body
+    assert "secret" not in told[0].title + told[0].body
+    await sender.deliver()
+    deliveries = "SELECT d.channel, d.status FROM msg_deliveries d JOIN msg_messages m ON m.id = d.message_id "
+    sent = await desk.rows.all(f"{deliveries} WHERE m.notification_type = '{ACTION_FAILED}'")
+    assert {(one.channel, one.status) for one in sent} == {("console", "PENDING"), ("inbox", "SENT")}
+
+
+async def test_of_an_action_that_is_tried_again_nobody_is_told_before_the_tries_are_used_up(
+    desk: Desk, sender: Sender
+) -> None:
+    await desk.add(actions=[HOOK])
+    sender.hook.failure = TemporaryFailure("answered 503")
+    await desk.day_ends(2)
+    for tries in range(1, 5):
+        assert await desk.rows.all(FAILURES) == []
+        await sender.deliver()
+        assert len(sender.hook.keys) == tries
+        await desk.rows.change("UPDATE msg_deliveries SET next_attempt_at = now() WHERE channel = 'webhook'")
+    (told,) = await desk.rows.all(FAILURES)
+    assert "was not done after 4 tries: answered 503" in told.body
+
+
+async def test_whose_delivery_was_taken_over_tells_nothing_of_its_failure(desk: Desk) -> None:
+    await desk.add(actions=[HOOK])
+    await desk.day_ends(2)
+    outbox = PostgresOutbox(desk.database)
+    sender = await desk.rows.worker("slow")
+    (delivery,) = await outbox.claim(sender, ["webhook"], 10)
+    assert await outbox.release_held(sender) == 1
+    await outbox.settle(sender, [Settled(delivery, DeliveryStatus.FAILED, error="too late")])
+    assert (
+        await desk.rows.value(f"SELECT count(*) FROM msg_messages WHERE notification_type = '{ACTION_FAILED}'")
+        == 0
+    )
 
 
 async def test_an_edit_of_actions_keeps_the_state(desk: Desk, sender: Sender) -> None:

@@ -33,6 +33,7 @@ def action_messages(
             payload={
                 "alert_id": schedule_id,
                 **action.target,
+                "tell": list(alert.notify.channels),
                 "late_at": None if action.runs_late else trigger.late_at.astimezone(UTC).isoformat(),
                 "body": {**action.payload, TRIGGER_FIELD: told},
             },

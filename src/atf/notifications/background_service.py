@@ -71,7 +71,7 @@ class Outbox(Protocol):
         ...
 
     async def settle(self, sender_id: WorkerId, settled: Sequence[Settled]) -> None:
-        """Record how tries ended; what was taken away meanwhile is left alone."""
+        """Record how tries ended, and tell of failed actions; what was taken away meanwhile is left alone."""
         ...
 
     async def release_held(self, sender_id: WorkerId) -> int:

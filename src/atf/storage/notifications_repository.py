@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from atf.clock import Clock
 from atf.jobs.run import WorkerId
 from atf.notifications.background_service import Settled
+from atf.notifications.failed_action import failure_message
 from atf.notifications.message import (
     ACTION,
     Delivery,
@@ -85,6 +86,7 @@ _SETTLE: Final = text(
          AS k(id, attempts, status, provider_message_id, error, retry_seconds)
     WHERE d.id = k.id AND d.sender_id = :sender_id AND d.attempts = k.attempts
       AND (d.status || '') = 'SENDING'
+    RETURNING d.id, COALESCE(CAST(:now_at AS timestamptz), now()) AS ended_at
     """
 )
 _RELEASE_HELD: Final = text(
@@ -148,19 +150,26 @@ class PostgresOutbox:
                 return [_delivery(row) for row in rows if row.id not in held]
 
     async def settle(self, sender_id: WorkerId, settled: Sequence[Settled]) -> None:
-        """Record how tries ended; what was taken away meanwhile is left alone."""
+        """Record how tries ended, and tell of failed actions; what was taken away meanwhile is left alone."""
+        settled = [
+            replace(one, error=_storable(one.error), provider_message_id=_storable(one.provider_message_id))
+            for one in settled
+        ]
         values = {
             "sender_id": sender_id,
             "ids": [one.delivery.id for one in settled],
             "attempts": [one.delivery.attempts for one in settled],
             "statuses": [str(one.status) for one in settled],
-            "provider_ids": [_storable(one.provider_message_id) for one in settled],
-            "errors": [_storable(one.error) for one in settled],
+            "provider_ids": [one.provider_message_id for one in settled],
+            "errors": [one.error for one in settled],
             "retry_seconds": [one.retry_in.total_seconds() for one in settled],
             "now_at": self._now(),
         }
         async with self._database.transaction() as connection:
-            await connection.execute(_SETTLE, values)
+            ended = {row.id: row.ended_at for row in await connection.execute(_SETTLE, values)}
+            ours = [one for one in settled if one.delivery.id in ended]
+            told = [failure_message(one, ended[one.delivery.id]) for one in ours]
+            await add_messages(connection, [message for message in told if message is not None])
 
     async def release_held(self, sender_id: WorkerId) -> int:
         """Return everything this sender still holds to PENDING."""

@@ -63,6 +63,7 @@ def test_it_carries_the_triggers_payload_and_its_own() -> None:
         "alert_id": 9,
         "bot_id": 7,
         "command": "signal",
+        "tell": ["inbox"],
         "late_at": "2027-03-01T17:00:00+00:00",
         "body": {"side": "buy", "trigger": trigger},
     }
