@@ -311,6 +311,29 @@ async def test_what_the_last_evaluation_saw_is_kept_and_goes_with_its_rule(desk:
     assert (await desk.service.get(OWNER, added.id)).last_seen is None
 
 
+@pytest.mark.parametrize("size", [500, 5_000])
+async def test_a_batch_never_reads_the_whole_table_of_states(desk: Desk, database_url: str, size: int) -> None:
+    """The planner takes a hash join with all of it for cheap, as soon as a batch is a fortieth of all alerts."""
+    added = await desk.add()
+    await desk.copies(added, 20_000)
+    for table in ("alert_states", "job_schedules"):
+        await desk.rows.change(f"ANALYZE {table}")
+    await desk.close_day(2)
+    own = Database(database_url)  # its connections tell what they have read when they are closed
+    queue = PostgresRunQueue(own)
+    batch = ClaimedBatch(desk.worker, JobType.ALERT, tuple(await take(queue, desk.worker, size)))
+    await AlertEvaluator(PostgresAlerts(own), queue, desk.data, desk.clock).handle(batch)
+    await queue.close()
+    await own.close()
+    assert await desk.triggered_days() == [2] * size
+    reads = "SELECT seq_scan, idx_scan >= :size FROM pg_stat_user_tables WHERE relname = 'alert_states'"
+    for _ in range(100):  # a closed connection's backend needs a moment to tell
+        if (await desk.rows.all(reads, size=size))[0][1]:
+            break
+        await asyncio.sleep(0.05)
+    assert [tuple(row) for row in await desk.rows.all(reads, size=size)] == [(0, True)]
+
+
 async def test_a_commit_that_breaks_off_leaves_nothing_and_is_done_again(desk: Desk) -> None:
     await desk.add()
     await desk.close_day(2)

@@ -109,10 +109,11 @@ class PostgresAlerts:
 
     async def states(self, schedule_ids: Sequence[int]) -> StoredStates:
         """Return the states of those of the alerts that there are."""
+        ids = big_integers(np.array(schedule_ids, np.int64))
         async with self._database.transaction() as connection:
-            arrays = await aggregated(
-                connection, _STATES, {"ids": big_integers(np.array(schedule_ids, np.int64))}
-            )
+            # A batch that is a twentieth of all alerts would be joined with the whole table of states.
+            await look_up_by_key(connection)
+            arrays = await aggregated(connection, _STATES, {"ids": ids})
         return _stored_states(arrays)
 
     async def configurations(self, schedule_ids: Sequence[int]) -> list[StoredAlert]:
