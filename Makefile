@@ -43,7 +43,7 @@ format: setup ## Format the code and mend what the linter can mend
 
 test: setup ## All tests: fast ones first, then those that kill processes
 	$(BIN)/pytest -q -n 2 tests/unit
-	$(BIN)/pytest -q -n 2 tests/contract tests/integration
+	$(BIN)/pytest -q -n 2 --durations=40 --durations-min=3 tests/contract tests/integration
 	@for bin in $(SYSTEM_POSTGRES); do \
 	  echo "the storage once more on the PostgreSQL in $$bin"; \
 	  ATF_TEST_PG_BINDIR=$$bin $(BIN)/pytest -q -n 2 $(STORAGE_TESTS) || exit 1; done
