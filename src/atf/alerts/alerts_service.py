@@ -35,10 +35,7 @@ class NewAlert:
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """An alert as stored, with its state as people see it; ``calendar`` is its schedule's.
-
-    ``last_seen``: what is kept of the bar that was evaluated last (see ``seen``), if it is of the present rule.
-    """
+    """An alert as stored, with its state as people see it; ``calendar`` is its schedule's."""
 
     id: int
     user_id: int
@@ -52,7 +49,6 @@ class AlertRecord:
     state_json: Mapping[str, Any] | None
     updated_at: datetime | None = None
     calendar: str | None = None
-    last_seen: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +101,10 @@ class AlertsRepository(Protocol):
 
     async def get_alert(self, user_id: int, schedule_id: int) -> AlertRecord | None:
         """Return one alert."""
+        ...
+
+    async def last_seen(self, schedule_id: int, version: int) -> bytes | None:
+        """Return what is kept of the bar that an alert evaluated last, if its state still has that version."""
         ...
 
     async def list_triggers(self, schedule_id: int, limit: int) -> Sequence[TriggerRecord]:
@@ -176,6 +176,12 @@ class AlertsService:
         if alert is None:
             raise NotFound(f"there is no alert {alert_id}")
         return alert
+
+    async def last_seen(self, stored: AlertRecord) -> bytes | None:
+        """Return what is kept of the bar evaluated last (see ``seen``); None if the state has moved on."""
+        if stored.state_json is None:
+            return None
+        return await self._repository.last_seen(stored.id, stored.state_json["version"])
 
     async def triggers(self, user_id: int, alert_id: int, limit: int = 20) -> Sequence[TriggerRecord]:
         """Return an alert's newest triggers. Errors: NotFound."""

@@ -22,7 +22,8 @@ class Explained:
     """A bar of an alert: as traced now, and as its evaluation left it.
 
     ``state`` is the alert's state from which it goes on; ``recorded`` are its triggers on this bar, of earlier
-    rules too; ``newer`` is when a bar opens that has closed after the newest evaluated one.
+    rules too; ``newer`` is when a bar opens that has closed after the newest evaluated one; ``last_seen`` is what
+    is kept of that one (see ``seen``).
     """
 
     stored: AlertRecord
@@ -31,6 +32,7 @@ class Explained:
     bar: TracedBar
     recorded: tuple[TriggerRecord, ...] = field(default_factory=tuple)
     newer: datetime | None = None
+    last_seen: bytes | None = None
 
     @property
     def is_preview(self) -> bool:
@@ -85,7 +87,7 @@ class Explained:
     @property
     def _stored_tree(self) -> Mapping[str, Any] | None:
         """The tree as it was judged, if this is the newest evaluated bar and it was kept."""
-        kept = self.stored.last_seen if self.is_newest_evaluated else None
+        kept = self.last_seen if self.is_newest_evaluated else None
         seen = None if kept is None else judged_bar(self.alert, kept, self.state)
         return None if seen is None else tree(self.alert, seen)
 

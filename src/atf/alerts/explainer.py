@@ -41,6 +41,10 @@ class AlertRecords(Protocol):
         """Return an alert. Errors: NotFound."""
         ...
 
+    async def last_seen(self, stored: AlertRecord) -> bytes | None:
+        """Return what is kept of the bar evaluated last (see ``seen``); None if the state has moved on."""
+        ...
+
     async def triggers(self, user_id: int, alert_id: int, limit: int = 20) -> Sequence[TriggerRecord]:
         """Return an alert's newest triggers. Errors: NotFound."""
         ...
@@ -76,6 +80,7 @@ class AlertExplainer:
             state,
             bar,
             recorded=tuple(one for one in triggers if one.bar_time == bar.open_time),
+            last_seen=await self._alerts.last_seen(stored),
             newer=newest if at is None and not is_shown_newest else None,
         )
 

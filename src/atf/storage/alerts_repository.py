@@ -57,9 +57,8 @@ _CONFIGURATIONS: Final = text(
 )
 _SHOW: Final = """
     SELECT s.id, s.user_id, s.name, s.task_params, s.cron, s.timezone, s.enabled, s.created_at, s.next_run_at,
-           v.state_json, s.updated_at, s.calendar, a.last_seen
+           v.state_json, s.updated_at, s.calendar
     FROM job_schedules s LEFT JOIN alert_state_json v ON v.schedule_id = s.id
-         LEFT JOIN alert_states a ON a.schedule_id = s.id
     WHERE s.user_id = :user_id AND s.job_type = 'alert' AND s.deleted_at IS NULL"""
 _LIST: Final = text(f"{_SHOW} ORDER BY s.id")
 _GET: Final = text(f"{_SHOW} AND s.id = :id")
@@ -84,6 +83,7 @@ _ACTIONS: Final = text(
     """
 )
 
+_LAST_SEEN: Final = text("SELECT last_seen FROM alert_states WHERE schedule_id = :id AND version = :version")
 _MUTE: Final = text("UPDATE alert_states SET muted_until = :until, updated_at = now() WHERE schedule_id = :id")
 # The version moves on, so that an evaluation that is under way does not bring the old state back. A bar that has
 # triggered while it forms stays noted, as it does not trigger twice.
@@ -148,6 +148,13 @@ class PostgresAlerts:
         async with self._database.transaction() as connection:
             row = (await connection.execute(_GET, {"user_id": user_id, "id": schedule_id})).first()
         return None if row is None else AlertRecord(**row._mapping)
+
+    async def last_seen(self, schedule_id: int, version: int) -> bytes | None:
+        """Return what is kept of the bar that an alert evaluated last, if its state still has that version."""
+        async with self._database.transaction() as connection:
+            values = {"id": schedule_id, "version": version}
+            found: bytes | None = (await connection.execute(_LAST_SEEN, values)).scalar_one_or_none()
+        return found
 
     async def mute(self, schedule_id: int, until: datetime | None) -> None:
         """Tell nobody of an alert's triggers until then; None ends that."""

@@ -146,6 +146,9 @@ class Memory:
             state_json=None,
         )
 
+    async def last_seen(self, schedule_id: int, version: int) -> bytes | None:
+        return None
+
     async def list_triggers(self, schedule_id: int, limit: int) -> Sequence[TriggerRecord]:
         self.done.append(("triggers", schedule_id, limit))
         return []

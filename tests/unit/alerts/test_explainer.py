@@ -36,14 +36,14 @@ class Records:
     enabled: bool = True
     state: AlertState | None = None
     recorded: list[TriggerRecord] = field(default_factory=list)
-    last_seen: bytes | None = None
+    kept: bytes | None = None
 
     def judge(self, bars: Bars) -> None:
         """Evaluate as a worker does, and keep what it leaves."""
         alert = compile_alert(self.config)
         state = self.state or fresh_state(alert, self.created_at)
         step = evaluated(alert, state, bars, bars.time_at(len(bars) - 1) + HOUR)
-        self.state, self.last_seen = step.state, step.kept
+        self.state, self.kept = step.state, step.kept
         for one in step.triggers:
             key = trigger_key(1, alert.rule_hash, one.bar_time)
             at = one.bar_time + HOUR
@@ -53,18 +53,11 @@ class Records:
         if alert_id != 1:
             raise NotFound(f"there is no alert {alert_id}")
         return AlertRecord(
-            1,
-            user_id,
-            "T 1h",
-            self.config,
-            "0 * * * *",
-            "UTC",
-            self.enabled,
-            self.created_at,
-            None,
-            self._json(),
-            last_seen=self.last_seen,
+            1, user_id, "T 1h", self.config, "0 * * * *", "UTC", self.enabled, self.created_at, None, self._json()
         )
+
+    async def last_seen(self, stored: AlertRecord) -> bytes | None:
+        return self.kept
 
     async def triggers(self, user_id: int, alert_id: int, limit: int = 20) -> Sequence[TriggerRecord]:
         return self.recorded[:limit]
