@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -142,6 +143,22 @@ async def test_what_a_trigger_saw_is_told_when_the_bars_were_revised_since(
     )
     lines = told(installation, "explain", str(evaluated)).splitlines()
     assert lines[-2:] == ["It saw then:", "true     close > 150   (close = 155; re-arms at close <= 147)"]
+
+
+async def test_what_the_last_evaluation_saw_is_told_when_the_bars_were_revised_since(
+    installation: Installation, evaluated: int, rows: Rows
+) -> None:
+    kept = (
+        b"\x01" + struct.pack("<d", 149.5) + struct.pack("b", -1)
+    )  # the form, the close, the verdict of the leaf
+    await rows.change(
+        "UPDATE alert_states SET last_seen = :kept WHERE schedule_id = :id", kept=kept, id=evaluated
+    )
+    tree = "false    close > 150   (close = 149.5; re-arms at close <= 147)"
+    lines = told(installation, "explain", str(evaluated)).splitlines()
+    assert lines[-2:] == ["As the alert looked at this bar, it saw:", tree]
+    found = json.loads(told(installation, "explain", str(evaluated), "--json"))
+    assert (found["rule"]["values"]["close"], found["stored_rule"]["values"]["close"]) == (151, 149.5)
 
 
 async def test_a_stored_state_that_differs_is_told(

@@ -165,17 +165,17 @@ def _compiled(document: Mapping[str, Any]) -> Alert:
     compiled = compile_rule(document["rule"])
     rearm, rearm_text = _rearm_of(_CANONICAL.encode(document.get("rearm", DEFAULT_REARM)))
     options = document.get("options", {})
-    series = Series(_text(document["ticker"]), Timeframe(document["timeframe"]))
-    calendar = None if "calendar" not in document else _text(document["calendar"])
+    named = {name: _text(document[name]) for name in ("calendar", "ticker", "timeframe") if name in document}
+    series = Series(named["ticker"], Timeframe(named["timeframe"]))
     return Alert(
-        watched=Watched(series, calendar, options.get("evaluate_on") == "live"),
+        watched=Watched(series, named.get("calendar"), options.get("evaluate_on") == "live"),
         rule=compiled.rule,
         shape=compiled.shape,
         operands=compiled.operands,
         rearm=rearm,
         limits=_limits(options),
         notify=_notify(document.get("notify", {})),
-        rule_hash=_hash_of(series, calendar, compiled.text, rearm_text),
+        rule_hash=_hash_of(named, compiled.text, rearm_text),
         actions=parse_actions(document.get("actions", ())),
     )
 
@@ -207,19 +207,18 @@ def rule_hash(config: Mapping[str, Any]) -> RuleHash:
     keys are sorted and numbers are doubles, so that 70 and 70.0 are the same rule. Notification, actions and
     options do not count.
     """
-    deciding = {name: config[name] for name in ("ticker", "timeframe", "rule")}
-    deciding["rearm"] = config.get("rearm", DEFAULT_REARM)
-    if "calendar" in config:
-        deciding["calendar"] = config["calendar"]
-    return RuleHash(hashlib.sha256(with_doubles(_CANONICAL.encode(deciding)).encode()).hexdigest())
+    rule, rearm = (
+        with_doubles(_CANONICAL.encode(part)) for part in (config["rule"], config.get("rearm", DEFAULT_REARM))
+    )
+    named = {name: config[name] for name in ("calendar", "ticker", "timeframe") if name in config}
+    return _hash_of(named, rule, rearm)
 
 
-def _hash_of(series: Series, calendar: str | None, rule: str, rearm: str) -> RuleHash:
-    """Return what ``rule_hash`` does, from canonical texts that are known already."""
-    first = "" if calendar is None else f'"calendar":{_CANONICAL.encode(calendar)},'
-    ticker, timeframe = _CANONICAL.encode(series.symbol), _CANONICAL.encode(str(series.timeframe))
-    text = f'{{{first}"rearm":{rearm},"rule":{rule},"ticker":{ticker},"timeframe":{timeframe}}}'
-    return RuleHash(hashlib.sha256(text.encode()).hexdigest())
+def _hash_of(named: Mapping[str, str], rule: str, rearm: str) -> RuleHash:
+    """Return the hash over texts by their names and over the canonical JSON of rule and rearm."""
+    texts = {name: _CANONICAL.encode(text) for name, text in named.items()} | {"rule": rule, "rearm": rearm}
+    canonical = ",".join([f'"{name}":{texts[name]}' for name in sorted(texts)])
+    return RuleHash(hashlib.sha256(f"{{{canonical}}}".encode()).hexdigest())
 
 
 @lru_cache(maxsize=65_536)

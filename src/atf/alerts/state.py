@@ -154,19 +154,8 @@ class StateColumns:
 
     def state(self, row: int, before: AlertState, sides: Mapping[str, str]) -> AlertState:
         """Return one row as a state; rule hash and version are those before."""
-        return replace(
-            before,
-            history_until=to_instant(int(self.history_until[row])),
-            gate=Gate.OPEN if self.is_open[row] else Gate.CLOSED,
-            count=int(self.count[row]),
-            cooldown_until=_instant(self.cooldown_until[row]),
-            last_bar=_instant(self.last_bar[row]),
-            last_trigger_bar=_instant(self.last_trigger_bar[row]),
-            trigger_count=int(self.trigger_count[row]),
-            sides=sides,
-            status=STATUSES[self.status[row]],
-            data_status=DATA_STATUSES[self.data_status[row]],
-        )
+        (found,) = self.states(np.array([row]), [before.rule_hash], [sides])
+        return replace(found, version=before.version)
 
     def states(
         self, rows: IntArray, rule_hashes: Sequence[str], sides: Sequence[Mapping[str, str]]

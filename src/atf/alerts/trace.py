@@ -134,7 +134,7 @@ def trace(alert: Alert, state: AlertState, watched: WatchedBars, now: datetime) 
     for failure in found.failed.values():
         raise failure
     places, record = recorder.finished(alert, len(watched.bars))
-    prices, close_time = _taken(watched.bars, places), watched.close_time[places]
+    prices, close_time = watched.bars.where(places), watched.close_time[places]
     bars = TracedBars(state, prices, close_time, record)
     return Trace(alert, prices, close_time, record, bars, tuple(found.triggers.get(0, ())))
 
@@ -196,15 +196,3 @@ def _spread(values: FloatArray, width: int) -> FloatArray:
 def _columns(table: IntArray) -> StateColumns:
     rows = dict(zip(_STATE_COLUMNS, table, strict=True))
     return StateColumns(is_open=rows.pop("is_open").astype(np.bool_), **rows)
-
-
-def _taken(bars: Bars, places: IntArray) -> Bars:
-    """Return some bars; new ones always are the newest, but a bar that was seen may be among them."""
-    return Bars(
-        bars.open_time[places],
-        bars.open[places],
-        bars.high[places],
-        bars.low[places],
-        bars.close[places],
-        bars.volume[places],
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from typing import Final, Protocol
 
 from atf.market.bars import Bars, Series
@@ -20,6 +21,15 @@ class PutAside:
 
     def __len__(self) -> int:
         return len(self.bars)
+
+    @classmethod
+    def joined(cls, parts: Sequence[PutAside]) -> PutAside:
+        """Return all of them; of a bar that is there twice the last one counts, with its own reason."""
+        reasons: dict[int, Flaw] = {}
+        for part in parts:
+            reasons.update(zip(part.bars.open_time.tolist(), part.reasons, strict=True))
+        bars = reduce(Bars.joined_with, (part.bars for part in parts), Bars.empty())
+        return cls(bars, tuple(reasons[time] for time in bars.open_time.tolist()))
 
 
 NOTHING: Final = PutAside(Bars.empty(), ())

@@ -5,6 +5,7 @@ Pure: no I/O and no clock. A bar's time is its **open** time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -130,8 +131,7 @@ class Bars:
 
     def row(self, index: int) -> dict[str, float]:
         """Return the prices and the volume of one bar by the names of ``COLUMNS``."""
-        columns = (self.open, self.high, self.low, self.close, self.volume)
-        return {name: column.item(index) for name, column in zip(COLUMNS, columns, strict=True)}
+        return {name: self.column(name).item(index) for name in COLUMNS}
 
     def range_of(self, name: str) -> tuple[float, float]:
         """Return the lowest and the highest value of a column; NaN if one is missing, or if there are none.
@@ -178,31 +178,29 @@ class Bars:
 
     def followed_by(self, newer: Bars) -> Bars:
         """Return these bars and newer ones; where both have a bar, the newer one counts."""
-        if not len(newer):
-            return self
-        kept = self.before(newer.time_at(0))
-        if not len(kept):
-            return newer
-        times = np.concatenate([kept.open_time, newer.open_time])
-        columns = [np.concatenate([kept.column(name), newer.column(name)]) for name in COLUMNS]
-        return Bars.from_columns(times, np.column_stack(columns))
+        return Bars.in_a_row([self, newer])
+
+    @classmethod
+    def in_a_row(cls, runs: Sequence[Bars]) -> Bars:
+        """Return runs, each newer than the one before it, as one; where two have a bar, the newer's counts."""
+        kept: list[Bars] = []
+        for run in reversed(runs):
+            rest = run.before(kept[-1].time_at(0)) if kept and len(run) else run
+            if len(rest):
+                kept.append(rest)
+        if len(kept) < 2:
+            return kept[0] if kept else cls.empty()
+        times = np.concatenate([one.open_time for one in reversed(kept)])
+        columns = [np.concatenate([one.column(name) for one in reversed(kept)]) for name in COLUMNS]
+        return cls.from_columns(times, np.column_stack(columns))
 
     def are_newest_of(self, others: Bars) -> bool:
         """Tell whether these are the newest of other bars, to the last bit; missing values count as equal."""
-        count = len(self)
-        if not count or count > len(others) or self.open_time[-1] != others.open_time[-1]:
+        begin = len(others) - len(self)
+        if not len(self) or begin < 0 or self.open_time[-1] != others.open_time[-1]:
             return False
-        return all(
-            mine.tobytes() == theirs[-count:].tobytes()
-            for mine, theirs in (
-                (self.close, others.close),
-                (self.open_time, others.open_time),
-                (self.open, others.open),
-                (self.high, others.high),
-                (self.low, others.low),
-                (self.volume, others.volume),
-            )
-        )
+        pairs = [(self.open_time, others.open_time), *((self.column(n), others.column(n)) for n in COLUMNS)]
+        return all(mine.tobytes() == theirs[begin:].tobytes() for mine, theirs in pairs)
 
     def joined_with(self, other: Bars) -> Bars:
         """Return the bars of both; where both have a bar, the other's counts."""
@@ -214,9 +212,9 @@ class Bars:
         columns = [np.concatenate([kept.column(name), other.column(name)])[order] for name in COLUMNS]
         return Bars.from_columns(times[order], np.column_stack(columns))
 
-    def where(self, mask: npt.NDArray[np.bool_]) -> Bars:
-        """Return the bars for which the mask, one value a bar, is True."""
-        return Bars(self.open_time[mask], *(self.column(name)[mask] for name in COLUMNS))
+    def where(self, chosen: npt.NDArray[np.bool_] | TimeArray) -> Bars:
+        """Return those bars for which a mask, one value a bar, is True, or those at places in order."""
+        return Bars(self.open_time[chosen], *(self.column(name)[chosen] for name in COLUMNS))
 
     def first_after(self, instant: datetime) -> int:
         """Return the index of the first bar that opens after ``instant``; ``len(self)`` if there is none."""

@@ -170,12 +170,13 @@ class Downloader:
         """Fetch the whole history and store it in one transaction, as half of it would be on the old base."""
         pieces = pieces_of(whole, series)
         progress = _Progress(series, pieces, on_piece)
-        bars, aside = Bars.empty(), NOTHING
+        good_ones, bad_ones = [], []
         for piece in pieces:
             good, bad = await self._seen(series, piece, None)
-            bars = bars.followed_by(good)
-            aside = PutAside(aside.bars.followed_by(bad.bars), (*aside.reasons, *bad.reasons))
+            good_ones.append(good)
+            bad_ones.append(bad)
             progress.note(piece, good, bad)
+        bars, aside = Bars.in_a_row(good_ones), PutAside.joined(bad_ones)
         if is_rebased(bars, newest):
             raise TemporaryFailure(f"{self._lane.name} has two bases of {series} at once")
         await self._store.rebase(series, newest.joined_with(bars), aside, source=self._lane.name)

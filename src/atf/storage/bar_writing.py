@@ -101,8 +101,7 @@ async def put_aside(cursor: Cursor, series: Series, bad: PutAside, source: str) 
 
 async def delete(cursor: Cursor, series: Series, bars: Bars) -> None:
     """Delete the stored bars of these times."""
-    values = {"symbol": series.symbol, "timeframe": str(series.timeframe)}
-    await cursor.execute(_DELETE, {**values, "times": (bars.open_time // 1000).tolist()})
+    await cursor.execute(_DELETE, {**named(series), "times": (bars.open_time // 1000).tolist()})
 
 
 async def lock_base(cursor: Cursor, series: Series) -> None:
@@ -131,7 +130,7 @@ def named(series: Series) -> dict[str, str]:
 def _columns(series: Series, bars: Bars) -> dict[str, Any]:
     columns = {name: bars.column(name).tolist() for name in COLUMNS}
     times = (bars.open_time // 1000).tolist()
-    return {"symbol": series.symbol, "timeframe": str(series.timeframe), "times": times, **columns}
+    return {**named(series), "times": times, **columns}
 
 
 async def _copy(cursor: Cursor, statement: LiteralString, series: Series, bars: Bars) -> None:
@@ -143,9 +142,8 @@ async def _copy(cursor: Cursor, statement: LiteralString, series: Series, bars: 
 
 
 async def _has_any(cursor: Cursor, series: Series, bars: Bars) -> bool:
-    values = {"symbol": series.symbol, "timeframe": str(series.timeframe)}
     ends = {"first": bars.time_at(0), "last": bars.time_at(len(bars) - 1)}
-    await cursor.execute(_ANY_BETWEEN, {**values, **ends})
+    await cursor.execute(_ANY_BETWEEN, {**named(series), **ends})
     found = await cursor.fetchone()
     return bool(found and found[0])
 

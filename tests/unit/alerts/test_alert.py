@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.alert_steps import evaluated
 
-from atf.alerts.alert import PLACEHOLDERS, fresh_state, parse_alert, rule_hash
+from atf.alerts.alert import PLACEHOLDERS, compile_alert, fresh_state, parse_alert, rule_hash
 from atf.alerts.rearm import Limits, Rearm, RearmType
 from atf.errors import InvalidAlertRule
 from atf.market.bars import Bars, Series, Timeframe
@@ -258,6 +258,28 @@ def test_hash_is_sha256_of_the_canonical_json() -> None:
         '"ticker":"AAPL","timeframe":"1h"}'
     )
     assert rule_hash(config()) == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rule": leaf(value=10**17, multiplier=3)},
+        {
+            "rule": leaf(value=-0.0),
+            "rearm": {"type": "hysteresis", "threshold": 1, "unit": "absolute", "bars": 2},
+        },
+        {"ticker": 'Bör"se', "rule": {"operator": "and", "conditions": [leaf(), leaf(offset=2)]}},
+        {"timeframe": "1d", "calendar": "XNYS"},
+    ],
+)
+def test_what_is_compiled_has_the_hash_of_its_configuration(changes: dict[str, Any]) -> None:
+    """States are kept by it: another one would begin every stored alert anew."""
+    document = {"rearm": {"type": "edge"}, **config(**changes)}
+    doubles = json.loads(json.dumps(document), parse_int=float)
+    canonical = json.dumps(doubles, sort_keys=True, separators=(",", ":"))
+    expected = hashlib.sha256(canonical.encode()).hexdigest()
+    assert compile_alert(document).rule_hash == rule_hash(document) == expected
 
 
 # ---------------------------------------------------------------- anything at all

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atf.market.bar_store import NOTHING, PutAside
 from atf.market.bars import COLUMNS, Bars, Series, Timeframe, to_instant, to_nanoseconds
+from atf.market.quality import Flaw
 
 MIDNIGHT = datetime(2024, 1, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -155,3 +157,41 @@ def test_joined_bars_are_those_of_both_and_the_others_count(own: set[int], other
     joined = at(own, 1.0).joined_with(at(others, 2.0))
     assert [joined.time_at(n).day - 1 for n in range(len(joined))] == sorted(own | others)
     assert joined.close.tolist() == [2.0 if day in others else 1.0 for day in sorted(own | others)]
+
+
+def bars_at(hours: list[int], close: float) -> Bars:
+    return Bars.from_rows([row(hour, close) for hour in hours])
+
+
+def test_many_runs_in_a_row_are_what_following_one_by_one_gives() -> None:
+    runs = [
+        bars_at([0, 1, 2], 1.0),
+        bars_at([], 0.0),
+        bars_at([2, 3], 2.0),
+        bars_at([3], 3.0),
+        bars_at([5, 6], 4.0),
+    ]
+    one_by_one = Bars.empty()
+    for run in runs:
+        one_by_one = one_by_one.followed_by(run)
+    found = Bars.in_a_row(runs)
+    assert (
+        found.open_time.tolist()
+        == one_by_one.open_time.tolist()
+        == bars_at([0, 1, 2, 3, 5, 6], 0.5).open_time.tolist()
+    )
+    assert found.close.tolist() == one_by_one.close.tolist() == [1, 1, 2, 3, 4, 4]
+    assert len(Bars.in_a_row([])) == len(Bars.in_a_row([Bars.empty()])) == 0
+    assert Bars.in_a_row([Bars.empty(), runs[0]]) is runs[0]
+
+
+def test_what_is_put_aside_keeps_its_reason_when_parts_are_joined() -> None:
+    future, late = (
+        PutAside(bars_at([9], 1.0), (Flaw.FUTURE,)),
+        PutAside(bars_at([2, 9], 2.0), (Flaw.NO_PRICE, Flaw.NO_PRICE)),
+    )
+    joined = PutAside.joined([future, NOTHING, late])
+    assert joined.bars.open_time.tolist() == bars_at([2, 9], 0.5).open_time.tolist()
+    assert joined.reasons == (Flaw.NO_PRICE, Flaw.NO_PRICE)
+    assert PutAside.joined([late, future]).reasons == (Flaw.NO_PRICE, Flaw.FUTURE)
+    assert len(PutAside.joined([])) == 0
