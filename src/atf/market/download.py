@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from atf.errors import TemporaryFailure
 from atf.market.bar_store import NOTHING, PutAside
 from atf.market.bars import Bars, Series
+from atf.market.holes import RECENT_BARS, before_recent_hole, news
 from atf.market.provider_lane import ProviderLane
 from atf.market.rebasing import is_rebased
 from atf.market.resampling import opening_time
@@ -41,6 +42,10 @@ class DownloadStore(Protocol):
         """Return when the oldest and the newest stored bar open."""
         ...
 
+    async def closed_bars_of(self, wanted: Mapping[Series, int], until: datetime) -> dict[Series, Bars]:
+        """Return the newest stored bars of each series, so many at most, that are closed at an instant."""
+        ...
+
     async def between(self, series: Series, since: datetime | None = None, until: datetime | None = None) -> Bars:
         """Return the stored bars of a stretch."""
         ...
@@ -61,6 +66,10 @@ class Stretch:
     since: datetime
     until: datetime
 
+    def has(self, instant: datetime) -> bool:
+        """Whether a bar that opens at an instant belongs to it."""
+        return self.since <= instant < self.until
+
 
 @dataclass(frozen=True, slots=True)
 class Download:
@@ -71,6 +80,14 @@ class Download:
     put_aside: int = 0
     reached: datetime | None = None
     share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is stored: when its newest bar opens, and whether bars that are there already are replaced."""
+
+    newest: datetime
+    is_replaced: bool
 
 
 class _OtherBase(Exception):
@@ -127,24 +144,35 @@ class Downloader:
     ) -> Download:
         """Fetch what is not stored yet of a series between two instants; all of it if ``again``.
 
-        Without ``since`` it goes on behind the newest stored bar. ``keep``: whether the bars are stored. If these
-        are on another base, the whole history is fetched anew, and what is not given any more brought to that.
+        Without ``since`` it goes on behind the newest stored bar, or from a recent hole on. ``keep``: whether the
+        bars are stored. If these are on another base, the whole history is fetched anew, and what is not given
+        any more brought to that.
 
         Errors: NotFound if the provider does not know the series; TemporaryFailure after some tries.
         """
         stored = await self._store.ends(series)
-        ends = None if again else stored
-        stretches = missing_stretches(series, since, until, ends)
-        pieces = [piece for stretch in stretches for piece in _in_order(stretch, series, ends)]
+        pieces = await self._missing_pieces(series, since, until, None if again else stored)
         if not keep or stored is None:
             return await self._in_pieces(series, pieces, on_piece, keep=keep)
         try:
-            return await self._in_pieces(series, pieces, on_piece, newest=stored[1])
+            return await self._in_pieces(series, pieces, on_piece, held=_Held(stored[1], is_replaced=again))
         except _OtherBase as exc:
             newest = exc.fetched
             _LOGGER.warning("The history of %s has another base at %s: fetching anew", series, self._lane.name)
         whole = Stretch(min(stored[0], since or stored[0]), max(until, stored[1] + series.timeframe.length))
         return await self._at_once(series, whole, newest, on_piece)
+
+    async def _missing_pieces(
+        self, series: Series, since: datetime | None, until: datetime, ends: tuple[datetime, datetime] | None
+    ) -> list[Stretch]:
+        """Return what is to be fetched, piece by piece; ``ends``: the oldest and the newest stored bar."""
+        if ends is not None:
+            oldest, newest = ends
+            wanted = {series: RECENT_BARS}
+            recent = await self._store.closed_bars_of(wanted, newest + series.timeframe.length)
+            ends = oldest, before_recent_hole(recent[series], series.timeframe)
+        stretches = missing_stretches(series, since, until, ends)
+        return [piece for stretch in stretches for piece in _in_order(stretch, series, ends)]
 
     async def _in_pieces(
         self,
@@ -153,14 +181,17 @@ class Downloader:
         on_piece: OnPiece,
         *,
         keep: bool = True,
-        newest: datetime | None = None,
+        held: _Held | None = None,
     ) -> Download:
-        """Fetch pieces and store each by itself. Errors: _OtherBase, with nothing stored; see ``_seen``."""
-        if newest is not None and pieces and pieces[0].since != newest:
-            await self._seen(series, Stretch(newest, newest + series.timeframe.length), newest)
+        """Fetch pieces and store each by itself. Errors: _OtherBase, with nothing stored; see ``_beside``."""
+        if held is not None and pieces and not pieces[0].has(held.newest):
+            newest = Stretch(held.newest, held.newest + series.timeframe.length)
+            await self._beside(held, series, newest, (await self._usable(series, newest))[0])
         progress = _Progress(series, pieces, on_piece)
         for piece in pieces:
-            good, bad = await self._seen(series, piece, newest)
+            good, bad = await self._usable(series, piece)
+            if held is not None and piece.has(held.newest):
+                good = await self._beside(held, series, piece, good)
             if keep and (len(good) or len(bad)):
                 await self._store.store(series, good, bad, source=self._lane.name)
             progress.note(piece, good, bad)
@@ -172,7 +203,7 @@ class Downloader:
         progress = _Progress(series, pieces, on_piece)
         good_ones, bad_ones = [], []
         for piece in pieces:
-            good, bad = await self._seen(series, piece, None)
+            good, bad = await self._usable(series, piece)
             good_ones.append(good)
             bad_ones.append(bad)
             progress.note(piece, good, bad)
@@ -182,17 +213,19 @@ class Downloader:
         await self._store.rebase(series, newest.joined_with(bars), aside, source=self._lane.name)
         return progress.end()
 
-    async def _seen(self, series: Series, piece: Stretch, newest: datetime | None) -> tuple[Bars, PutAside]:
-        """Return the usable bars of a piece and the others.
+    async def _usable(self, series: Series, piece: Stretch) -> tuple[Bars, PutAside]:
+        """Return the usable bars of a piece and the others."""
+        return usable_bars(await self._patiently(series, piece), series.timeframe, piece.until)
 
-        Errors: _OtherBase if the newest stored bar comes back with all its prices multiplied, as after a split.
+    async def _beside(self, held: _Held, series: Series, piece: Stretch, fetched: Bars) -> Bars:
+        """Return what is to be stored of a piece in which the newest stored bar is.
+
+        Errors: _OtherBase if that bar comes back with all its prices multiplied, as after a split.
         """
-        good, bad = usable_bars(await self._patiently(series, piece), series.timeframe, piece.until)
-        if newest == piece.since:
-            stored = await self._store.between(series, newest, newest + series.timeframe.length)
-            if is_rebased(stored, good):
-                raise _OtherBase(good)
-        return good, bad
+        stored = await self._store.between(series, piece.since, held.newest + series.timeframe.length)
+        if is_rebased(stored, fetched):
+            raise _OtherBase(fetched)
+        return fetched if held.is_replaced or not len(stored) else news(stored, fetched)
 
     async def _patiently(self, series: Series, piece: Stretch) -> Bars:
         """Ask for a piece, again after a pause if the provider cannot answer now."""
@@ -210,9 +243,10 @@ class Downloader:
 def missing_stretches(
     series: Series, since: datetime | None, until: datetime, ends: tuple[datetime, datetime] | None
 ) -> tuple[Stretch, ...]:
-    """Return what is not stored: from the newest bar on, which is fetched once more, and before the oldest one.
+    """Return what is not stored: behind one bar, which is fetched once more, and before the oldest one.
 
-    The newest comes first, as it tells whether what is stored can be gone on from.
+    ``ends``: the oldest stored bar, and the newest without a recent hole before it. What is behind that comes
+    first, as it tells whether what is stored can be gone on from.
 
     Both reach up to what is stored, also where less is asked for: only the ends of a series tell what is missing,
     so that nobody would ever fill a hole.

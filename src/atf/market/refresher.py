@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-import numpy as np
-
 from atf.errors import AtfError, NotFound, TemporaryFailure
 from atf.market.bar_memory import Held
 from atf.market.bar_store import BarStore, PutAside
-from atf.market.bars import COLUMNS, Bars, Series
-from atf.market.holes import before_recent_hole
+from atf.market.bars import Bars, Series
+from atf.market.holes import before_recent_hole, news
 from atf.market.provider_lane import ProviderLane
 from atf.market.rebasing import is_rebased
 from atf.market.usable_bars import usable_bars
@@ -73,7 +71,7 @@ class Refresher:
         if is_rebased(held.bars, good):
             await self._take_anew(lane, series, held, until, good, count)
             return
-        new = good if since is None else _news(held.bars, good)
+        new = good if since is None else news(held.bars, good)
         await self._store_noting(lane, series, new, put_aside)
         held.is_whole = held.is_whole or (since is None and 0 < len(good) + len(put_aside) < wanted)
         held.replace(held.bars.joined_with(new))
@@ -117,19 +115,6 @@ def _is_short(held: Held, count: int) -> bool:
 def _bars_since(since: datetime, series: Series, until: datetime) -> int:
     """Return how many bars to ask for: the one of ``since``, to see that it agrees, and all that may follow."""
     return max(1, (until - since) // series.timeframe.length) + 1
-
-
-def _news(held: Bars, fetched: Bars) -> Bars:
-    """Return the fetched bars that are not held, and the newest held one if it has changed.
-
-    Older ones stay as they are held, so that a hole near them changes nothing but itself.
-    """
-    is_held = np.isin(fetched.open_time, held.open_time)
-    at = int(np.searchsorted(fetched.open_time, held.open_time[-1]))
-    if at < len(fetched) and is_held[at]:
-        newest, other = held[len(held) - 1 :], fetched[at : at + 1]
-        is_held[at] = all(np.array_equal(newest.column(n), other.column(n), equal_nan=True) for n in COLUMNS)
-    return fetched.where(~is_held)
 
 
 def _log_put_aside(series: Series, lane: ProviderLane, put_aside: PutAside) -> None:

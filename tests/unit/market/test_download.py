@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from atf.errors import NotFound, TemporaryFailure
@@ -21,6 +22,13 @@ def hours(count: int, scale: float = 1.0) -> Bars:
             for i in range(count)
         ]
     )
+
+
+def differing(bars: Bars, at: list[int]) -> Bars:
+    """Return bars of which some have another high."""
+    columns = {name: bars.column(name).copy() for name in ("open", "high", "low", "close", "volume")}
+    columns["high"][at] += 1
+    return Bars.from_columns(bars.open_time, np.column_stack([*columns.values()]))
 
 
 class Honest(ScriptedProvider):
@@ -69,7 +77,28 @@ async def test_what_is_stored_is_not_fetched_again(desk: Desk) -> None:
     done = await desk.downloader.download(BTC, FIRST, FIRST + 110 * HOUR)
     ((_, _, count, since),) = desk.provider.asked
     assert (since, count) == (FIRST + 99 * HOUR, 12)
+    assert done.bars == 10
+
+
+async def test_a_recent_hole_is_filled_and_nothing_else_of_what_is_stored_changes(desk: Desk) -> None:
+    stored = hours(100)
+    lacking = np.arange(100) != 90
+    await desk.store.store(BTC, stored.where(lacking))
+    desk.provider.bars[BTC] = differing(hours(12_000), at=[88, 95])
+    done = await desk.downloader.download(BTC, None, FIRST + 110 * HOUR)
+    assert [since for _, _, _, since in desk.provider.asked] == [FIRST + 89 * HOUR]
     assert done.bars == 11
+    assert desk.store.bars[BTC].high.tolist() == hours(110).high.tolist()
+
+
+async def test_an_older_hole_is_left_to_who_fetches_again(desk: Desk) -> None:
+    await desk.store.store(BTC, hours(100).where(np.arange(100) != 70))
+    await desk.downloader.download(BTC, FIRST, FIRST + 100 * HOUR)
+    assert len(desk.store.bars[BTC]) == 99
+    desk.provider.bars[BTC] = differing(hours(100), at=[80])
+    done = await desk.downloader.download(BTC, FIRST, FIRST + 100 * HOUR, again=True)
+    assert done.bars == 100
+    assert desk.store.bars[BTC].high.tolist() == differing(hours(100), at=[80]).high.tolist()
 
 
 async def test_older_history_is_fetched_before_what_is_stored(desk: Desk) -> None:
