@@ -210,6 +210,18 @@ def test_last_release_stops_the_server(home: Path) -> None:
     assert not cluster_in(home).status().running
 
 
+def test_a_server_that_is_to_run_on_does_so_until_it_is_stopped(home: Path) -> None:
+    cluster_in(home).keep_running()
+    pid = postmaster_pid(home)
+    assert not cluster_in(home).acquire().release()
+    assert postmaster_pid(home) == pid
+    assert cluster_in(home).status().kept
+    assert cluster_in(home).stop()
+    assert not cluster_in(home).status().running
+    assert cluster_in(home).acquire().release()
+    assert not cluster_in(home).status().kept
+
+
 def test_second_release_does_nothing(home: Path) -> None:
     handle = cluster_in(home).acquire()
     handle.release()

@@ -51,7 +51,7 @@ def libpq_url(settings: Settings) -> Iterator[str]:
 
 def start_embedded(settings: Settings) -> None:
     """Start ATF's own PostgreSQL and leave it running when this process ends."""
-    embedded_cluster(settings).acquire()
+    embedded_cluster(settings).keep_running()
 
 
 def stop_embedded(settings: Settings, *, force: bool) -> bool:

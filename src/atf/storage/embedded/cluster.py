@@ -20,7 +20,7 @@ from atf.storage.embedded.account import Account, choose_account
 from atf.storage.embedded.binaries import Binaries, find_binaries, reachable_binaries
 from atf.storage.embedded.connection import DATABASE, Address, server_version
 from atf.storage.embedded.initialise import create_cluster
-from atf.storage.embedded.layout import HomeLayout, size_in_bytes, storage_errors
+from atf.storage.embedded.layout import HomeLayout, give_to_owner_of_folder, size_in_bytes, storage_errors
 from atf.storage.embedded.lock_files import PORT, running_postmaster
 from atf.storage.embedded.locks import Reference, exclusive, is_referenced
 from atf.storage.embedded.server import Server, missing_password, stop_server
@@ -37,11 +37,12 @@ class ClusterStatus:
     """What is known of a cluster without starting it.
 
     ``version`` is the server's while it runs, else the major version of the data, None without data.
-    ``in_use`` says whether any process holds a reference.
+    ``in_use`` says whether any process holds a reference, ``kept`` whether it runs on when none does.
     """
 
     running: bool
     in_use: bool
+    kept: bool
     pid: int | None
     version: str | None
     data_dir: Path
@@ -81,6 +82,15 @@ class EmbeddedCluster:
                 reference = Reference(self._layout.references)
         return ClusterHandle(server, reference, restart=self._restart, give_back=self._give_back)
 
+    def keep_running(self) -> None:
+        """Start the server and let it run, whether anybody uses it or not, until ``stop``.
+
+        Errors: those of ``acquire``.
+        """
+        with self._errors(), self.acquire():
+            self._layout.kept.touch()
+            give_to_owner_of_folder(self._layout.kept)
+
     def status(self) -> ClusterStatus:
         """Look without starting, creating or changing anything that counts."""
         with self._errors():
@@ -104,6 +114,7 @@ class EmbeddedCluster:
                         f"the database in {self._layout.home} is in use: stop the ATF processes first,"
                         " or stop it by force"
                     )
+                self._layout.kept.unlink(missing_ok=True)
                 return self._stop()
 
     def _restart(self) -> tuple[Server, bool]:
@@ -118,7 +129,8 @@ class EmbeddedCluster:
             return False
         with self._errors(), self._exclusive():
             reference.release()
-            return not is_referenced(self._layout.references) and self._stop()
+            is_needed = self._layout.kept.exists() or is_referenced(self._layout.references)
+            return not is_needed and self._stop()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -210,6 +222,7 @@ class EmbeddedCluster:
         return ClusterStatus(
             running=False,
             in_use=False,
+            kept=False,
             pid=None,
             version=None,
             data_dir=self._layout.data_dir(find_binaries(self._pg_bindir).major),
@@ -229,6 +242,7 @@ class EmbeddedCluster:
         return ClusterStatus(
             running=found is not None or version is not None,
             in_use=is_referenced(self._layout.references),
+            kept=self._layout.kept.exists(),
             pid=found.pid if found is not None else None,
             version=version or str(majors[-1]),
             data_dir=data_dir,
@@ -243,7 +257,7 @@ class EmbeddedCluster:
 
 
 class ClusterHandle:
-    """A reference to the running server; the last one that is released stops it.
+    """A reference to the running server; the last one that is released stops it, unless it is to run on.
 
     A process that is killed gives up its references by that; the server stays up, the next process adopts
     it, and stops it when it is the last to leave.

@@ -42,6 +42,11 @@ class HomeLayout:
         return self.home / ".refs"
 
     @property
+    def kept(self) -> Path:
+        """It is there while the server is to run also when nobody uses it."""
+        return self.home / ".kept"
+
+    @property
     def drafts(self) -> Path:
         """Clusters that initdb is still writing; nothing in it counts."""
         return self.home / "init"
