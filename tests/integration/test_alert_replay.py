@@ -23,6 +23,7 @@ from atf.jobs.run import ClaimedBatch
 from atf.settings import Settings
 from atf.storage import migrate
 from atf.storage.database import plain_url
+from atf.storage.schema_version import SchemaVersion, schema_version
 from atf.storage.scratch_database import scratch_database
 from atf.testing.processes import Installation
 from atf.testing.waiting import wait_for
@@ -148,7 +149,7 @@ def test_workers_that_overwrite_each_other_are_found_out(
     upgrade, handle = migrate.upgrade, AlertEvaluator.handle
     has_begun, has_ended = asyncio.Event(), asyncio.Event()
 
-    def upgrade_and_stop_versions(url: str) -> migrate.SchemaVersion:
+    def upgrade_and_stop_versions(url: str) -> SchemaVersion:
         version = upgrade(url)
         execute(
             url,
@@ -259,7 +260,7 @@ def test_a_scratch_database_is_dropped_after_an_error(
 ) -> None:
     def fail() -> None:
         with scratch_database(database_url) as url:
-            assert migrate.schema_version(url).is_current
+            assert schema_version(url).is_current
             assert len(scratch_names()) == 1
             raise RuntimeError
 

@@ -22,6 +22,7 @@ RULE = {"indicator": "rsi", "operator": ">", "value": 70}
 CONFIG = {"ticker": "AAPL", "timeframe": "1d", "rule": RULE}
 HEAVY = (
     "aiogram",
+    "alembic",
     "ccxt",
     "matplotlib",
     "pandas",

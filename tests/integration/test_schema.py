@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from atf.errors import ConfigurationError
 from atf.storage import migrate
+from atf.storage.schema_version import MIGRATIONS, known_revisions, schema_version
 from atf.storage.tables import metadata
 
 COLUMNS = """
@@ -67,12 +70,19 @@ def test_the_first_migration_makes_the_owner(upgraded: Connection) -> None:
 
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:
     assert migrate.upgrade(database_url).is_current
-    assert migrate.schema_version(database_url).is_current
+    assert schema_version(database_url).is_current
+
+
+def test_the_revisions_known_by_their_files_are_those_of_alembic() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+    assert known_revisions() == tuple(one.revision for one in reversed([*scripts.walk_revisions()]))
 
 
 def test_a_database_without_schema_is_refused_with_the_command_that_helps(empty_database_url: str) -> None:
     with pytest.raises(ConfigurationError, match="run `atf db migrate`"):
-        migrate.require_current_schema(empty_database_url)
+        schema_version(empty_database_url).require_current()
 
 
 def test_a_database_of_a_newer_version_is_refused_and_not_touched(database_url: str) -> None:
@@ -81,4 +91,4 @@ def test_a_database_of_a_newer_version_is_refused_and_not_touched(database_url: 
     with pytest.raises(ConfigurationError, match="made by a newer ATF"):
         migrate.upgrade(database_url)
     with pytest.raises(ConfigurationError, match="made by a newer ATF"):
-        migrate.require_current_schema(database_url)
+        schema_version(database_url).require_current()

@@ -17,9 +17,9 @@ from atf.errors import AtfError, ConfigurationError
 from atf.indicators import registry
 from atf.jobs.schema_check import SchemaFinding, check_job_schemas
 from atf.settings import Settings, SettingsReview, load_settings, review_settings, unknown_sentence
-from atf.storage import migrate
 from atf.storage.database import MINIMUM_SERVER_VERSION, database_errors, parse_url, plain_url
 from atf.storage.listener import require_notifications
+from atf.storage.schema_version import schema_version
 
 _CONNECT_SECONDS: Final = 10
 _DURABLE: Final = ("fsync", "full_page_writes", "synchronous_commit")
@@ -159,8 +159,9 @@ def _server_version(connection: psycopg.Connection[Any]) -> str:
 
 
 def _schema(url: str) -> str:
-    migrate.require_current_schema(url)
-    return f"schema {migrate.schema_version(url).head}, the one of this ATF"
+    version = schema_version(url)
+    version.require_current()
+    return f"schema {version.head}, the one of this ATF"
 
 
 def _notifications(direct_url: str) -> str:

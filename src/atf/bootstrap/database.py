@@ -13,9 +13,9 @@ from typing import Final, TypeVar
 
 from atf.errors import AtfError
 from atf.settings import Settings
-from atf.storage import migrate
 from atf.storage.database import Database, DatabaseLimits, parse_url, plain_url
 from atf.storage.embedded import ClusterHandle, EmbeddedCluster
+from atf.storage.schema_version import schema_version, version_of
 
 T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
@@ -59,13 +59,6 @@ def stop_embedded(settings: Settings, *, force: bool) -> bool:
     return embedded_cluster(settings).stop(force=force)
 
 
-def migrate_database(settings: Settings) -> tuple[str | None, str]:
-    """Migrate the configured database; return its schema before and now."""
-    with database_url(settings) as url:
-        before = migrate.upgrade(url)
-    return before.current, before.head
-
-
 def psql_program(settings: Settings) -> str | None:
     """Return the psql that belongs to ATF's own server; None for a database that ATF does not run.
 
@@ -80,7 +73,7 @@ def psql_program(settings: Settings) -> str | None:
 def describe_database(settings: Settings) -> dict[str, object]:
     """Return what is known of the database; ATF's own is not started for it."""
     if settings.database_url is not None:
-        version = migrate.schema_version(settings.database_url)
+        version = schema_version(settings.database_url)
         shown = parse_url(settings.database_url).render_as_string(hide_password=True)
         return {"kind": "external", "running": True, "url": shown, **asdict(version)}
     cluster = embedded_cluster(settings)
@@ -89,7 +82,7 @@ def describe_database(settings: Settings) -> dict[str, object]:
     if not status.running:
         return {"kind": "embedded", **fields}
     with cluster.acquire() as handle:
-        return {"kind": "embedded", **fields, **asdict(migrate.schema_version(handle.url()))}
+        return {"kind": "embedded", **fields, **asdict(schema_version(handle.url()))}
 
 
 @asynccontextmanager
@@ -144,7 +137,9 @@ async def _connected(settings: Settings, url: str) -> AsyncIterator[Database]:
     database = Database(url, direct_url=settings.database_direct_url, limits=limits)
     try:
         await database.check_server()
-        await asyncio.to_thread(migrate.require_current_schema, url)
+        async with database.transaction() as connection:
+            version = await connection.run_sync(version_of)
+        version.require_current()
         yield database
     finally:
         await database.close()

@@ -17,11 +17,12 @@ from atf.bootstrap.database import embedded_cluster, open_database
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.market_clock import ReplayPosition
 from atf.settings import Settings
-from atf.storage import migrate
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import database_errors, plain_url
 from atf.storage.market_clock_repository import PostgresMarketClock
+from atf.storage.migrate import upgrade
 from atf.storage.replay_repository import NewestTrigger, PostgresReplayCounts, ReplayCounts
+from atf.storage.schema_version import schema_version
 
 __all__ = ["NewestTrigger", "ReplayCounts", "find_replay", "open_counts", "prepare_replay"]
 
@@ -42,7 +43,7 @@ class Replay:
 async def find_replay(settings: Settings) -> ReplayPosition | None:
     """Return where this database's replay stands; None if there is none that could go on."""
     with embedded_cluster(settings).acquire() as handle:
-        if not (await asyncio.to_thread(migrate.schema_version, handle.url())).is_current:
+        if not (await asyncio.to_thread(schema_version, handle.url())).is_current:
             return None
         async with open_database(settings) as database:
             return await PostgresMarketClock(database).find()
@@ -55,7 +56,7 @@ async def prepare_replay(settings: Settings, replay: Replay) -> None:
     """
     with embedded_cluster(settings).acquire() as handle:
         await asyncio.to_thread(_make_anew, handle.url("postgres"))
-        await asyncio.to_thread(migrate.upgrade, handle.url())
+        await asyncio.to_thread(upgrade, handle.url())
         async with open_database(settings) as database:
             clock = PostgresMarketClock(database)
             store = PostgresBarStore(database)

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from atf.bootstrap.database import migrate_database, open_database, uninterrupted
+from atf.bootstrap.database import open_database, uninterrupted
 from atf.bootstrap.home_lock import only_one
+from atf.bootstrap.migration import migrate_database
 from atf.lifecycle import Service, ServiceGroup
 from atf.services.supervisor.announcement import Announcement
 from atf.services.supervisor.supervisor import ChildCommand, Supervisor

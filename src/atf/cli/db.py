@@ -9,6 +9,7 @@ import sys
 import typer
 
 from atf.bootstrap import database as bootstrap
+from atf.bootstrap.migration import migrate_database
 from atf.cli.output import JsonOption, print_fields, print_json
 from atf.errors import ConfigurationError
 from atf.settings import Settings, load_settings
@@ -65,7 +66,7 @@ def migrate() -> None:
 
     Example: atf db migrate
     """
-    before, now = bootstrap.migrate_database(load_settings())
+    before, now = migrate_database(load_settings())
     typer.echo(f"schema {now}: nothing to do" if before == now else f"schema {before or 'none'} → {now}")
 
 
