@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import csv
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,7 +166,7 @@ async def test_yahoo_gives_the_day_up_to_its_newest_trade() -> None:
             yahoo.hold(STOCK, "1d", run_of(datetime(2024, 1, 1, tzinfo=UTC), DAY, 3))
             provider = YahooBarProvider(clock=FakeClock(now))
             found = await provider.forming_bar(daily, now)
-            week = await provider.forming_bar(replace(daily, timeframe=Timeframe.W1), now)
+            week = await provider.forming_bar(daily._replace(timeframe=Timeframe.W1), now)
             await provider.aclose()
         assert values(found) == (datetime(2024, 1, 3, tzinfo=UTC), [102.0, 104.0, 101.0, 103.0, 10.0])
         assert values(week) == (datetime(2024, 1, 1, tzinfo=UTC), [100.0, 104.0, 99.0, 103.0, 30.0])
@@ -193,8 +192,8 @@ FORMED = (opening(14), [160.0, 198.0, 159.0, 197.0, 370.0])  # those of 14:00 to
 
 
 async def test_files_make_the_forming_hour_of_the_minutes_that_have_closed(tmp_path: Path) -> None:
-    write(tmp_path, replace(BTC, timeframe=Timeframe.M1), MINUTES)
-    write(tmp_path, replace(BTC, timeframe=Timeframe.M30), run_of(opening(13), 30 * MINUTE, 2))
+    write(tmp_path, BTC._replace(timeframe=Timeframe.M1), MINUTES)
+    write(tmp_path, BTC._replace(timeframe=Timeframe.M30), run_of(opening(13), 30 * MINUTE, 2))
     found = await FilesBarProvider(tmp_path).forming_bar(BTC, NOW)
     assert values(found) == FORMED
     assert found is not None
@@ -202,8 +201,8 @@ async def test_files_make_the_forming_hour_of_the_minutes_that_have_closed(tmp_p
 
 
 async def test_files_take_coarser_bars_where_the_finest_have_ended(tmp_path: Path) -> None:
-    write(tmp_path, replace(BTC, timeframe=Timeframe.M1), MINUTES[:30])
-    write(tmp_path, replace(BTC, timeframe=Timeframe.M30), run_of(opening(13), 30 * MINUTE, 9))
+    write(tmp_path, BTC._replace(timeframe=Timeframe.M1), MINUTES[:30])
+    write(tmp_path, BTC._replace(timeframe=Timeframe.M30), run_of(opening(13), 30 * MINUTE, 9))
     assert values(await FilesBarProvider(tmp_path).forming_bar(BTC, NOW)) == (
         opening(14),
         [102.0, 104.0, 101.0, 103.0, 10.0],
@@ -218,7 +217,7 @@ async def test_files_without_finer_bars_cannot_tell(tmp_path: Path) -> None:
 
 async def test_a_replay_shows_of_the_running_bar_what_has_closed_by_its_time_alone(database: Database) -> None:
     store = PostgresBarStore(database)
-    await store.store(replace(BTC, timeframe=Timeframe.M1), MINUTES)
+    await store.store(BTC._replace(timeframe=Timeframe.M1), MINUTES)
     await store.store(BTC, run_of(opening(10), HOUR, 9))
     assert values(await ReplayBarProvider(store).forming_bar(BTC, NOW)) == FORMED
 
@@ -230,14 +229,14 @@ EURO_FORMED = (datetime(2024, 1, 3, tzinfo=UTC), [110.0, 127.0, 109.0, 126.0, 16
 
 
 async def test_files_make_the_forming_day_of_its_session(tmp_path: Path) -> None:
-    write(tmp_path, replace(EURO, timeframe=Timeframe.H1), EURO_HOURS)
+    write(tmp_path, EURO._replace(timeframe=Timeframe.H1), EURO_HOURS)
     async with open_providers(Settings(data_files=tmp_path)) as providers:
         found = await providers.lane("files").forming_bar(EURO, NOW)
     assert values(found) == EURO_FORMED
 
 
 async def test_a_replay_makes_the_forming_day_of_its_session(database: Database) -> None:
-    await PostgresBarStore(database).store(replace(EURO, timeframe=Timeframe.H1), EURO_HOURS)
+    await PostgresBarStore(database).store(EURO._replace(timeframe=Timeframe.H1), EURO_HOURS)
     clock = FakeMarketClock(NOW, is_replay=True)
     async with (
         open_providers(Settings()) as providers,
@@ -249,14 +248,14 @@ async def test_a_replay_makes_the_forming_day_of_its_session(database: Database)
 
 async def test_a_made_up_market_forms_its_bars_of_its_minutes() -> None:
     provider = SimulatedBarProvider(seed=3)
-    minutes = await provider.closed_bars(replace(BTC, timeframe=Timeframe.M1), NOW, 10_000)
+    minutes = await provider.closed_bars(BTC._replace(timeframe=Timeframe.M1), NOW, 10_000)
     for timeframe in (Timeframe.M5, Timeframe.H1, Timeframe.D1, Timeframe.W1):
-        series = replace(BTC, timeframe=timeframe)
+        series = BTC._replace(timeframe=timeframe)
         whole = resampled(minutes, Timeframe.M1, timeframe)
         assert values(await provider.forming_bar(series, NOW)) == values(FormingBar(whole.last(1), NOW))
         assert (await provider.closed_bars(series, NOW, 1)).time_at(0) < whole.time_at(len(whole) - 1)
     with pytest.raises(NotFound, match="no finer bars than 1m"):
-        await provider.forming_bar(replace(BTC, timeframe=Timeframe.M1), NOW)
+        await provider.forming_bar(BTC._replace(timeframe=Timeframe.M1), NOW)
 
 
 @pytest.mark.parametrize(

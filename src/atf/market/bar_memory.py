@@ -36,6 +36,7 @@ class Held:
     tried_count: int = 0
     trouble: str | None = None
     absent: str | None = None
+    _count: int = field(init=False, default=0)
     _newest: datetime | None = field(init=False, default=None)
     _answer: tuple[int, datetime | None, Bars] | None = field(init=False, default=None)
 
@@ -43,7 +44,7 @@ class Held:
         self.replace(self.bars, self.borrowed)
 
     def __len__(self) -> int:
-        return len(self.bars) + len(self.borrowed)
+        return self._count
 
     def newest_open(self) -> datetime | None:
         """Return when the newest bar opens."""
@@ -51,7 +52,7 @@ class Held:
 
     def has(self, count: int) -> bool:
         """Whether so many bars are held, or all there are."""
-        return self.is_whole or len(self) >= count
+        return self.is_whole or self._count >= count
 
     def answer(self, count: int, newest_closed: datetime) -> Bars:
         """Return the newest bars that open at ``newest_closed`` or earlier.
@@ -70,6 +71,7 @@ class Held:
     def replace(self, bars: Bars, borrowed: Bars | None = None) -> None:
         """Hold these bars from now on."""
         self.bars, self.borrowed = bars, Bars.empty() if borrowed is None else borrowed
+        self._count = len(self.bars) + len(self.borrowed)
         newest = self.borrowed if len(self.borrowed) else self.bars
         self._newest = newest.time_at(len(newest) - 1) if len(newest) else None
         self._answer = None

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from math import nan
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +55,7 @@ _LENGTHS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Series:
+class Series(NamedTuple):  # whose hash, unlike a dataclass's, is no call of Python
     """What bars belong to: one symbol at one timeframe."""
 
     symbol: str

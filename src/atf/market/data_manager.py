@@ -189,9 +189,9 @@ class DataManager:
             found = await self._remote.bars(further, {s: wanted[s] for s in further}, until, deadline)
             outcomes |= {s: _joined(outcomes[s], each) for s, each in found.items() if s in outcomes}
             outcomes = found | outcomes
-        await self._add_imported(
-            {s: n for s, n in wanted.items() if _is_unknown(outcomes.get(s))}, outcomes, until
-        )
+        open_ones = {s: n for s, n in wanted.items() if not isinstance(outcomes.get(s), Answer)}
+        unknown = {s: n for s, n in open_ones.items() if _is_unknown(outcomes.get(s))}
+        await self._add_imported(unknown, outcomes, until)
         return outcomes
 
     def _part(self, symbol: str) -> _Lanes:
