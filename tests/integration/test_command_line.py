@@ -17,6 +17,7 @@ from atf.bootstrap.checks import check_all_schemas
 from atf.cli import scheduler as scheduler_command
 from atf.errors import ConfigurationError
 from atf.storage.embedded import EmbeddedCluster
+from atf.testing.processes import run_atf
 
 RULE = {"indicator": "rsi", "operator": ">", "value": 70}
 CONFIG = {"ticker": "AAPL", "timeframe": "1d", "rule": RULE}
@@ -46,15 +47,7 @@ class CommandLine:
     def __call__(
         self, *arguments: str, stdin: str | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "atf", *arguments],
-            input=stdin,
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_atf(arguments, self.environment | environment, stdin=stdin)
 
     def refused(self, *arguments: str, status: int = 1, stdin: str | None = None, **environment: str) -> str:
         finished = self(*arguments, stdin=stdin, **environment)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import isnan
+from typing import Final
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.alerts.action_permission import ActionPermission
@@ -38,6 +39,9 @@ from atf.storage.quiet_hours_repository import PostgresQuietHours
 from atf.storage.schedules_repository import PostgresJobsRepository
 from atf.storage.universes_repository import PostgresUniverses
 from atf.storage.users_repository import PostgresUsers
+
+_PATIENCE: Final = timedelta(seconds=10)
+"""A person waits rather than being told that it is not known; a first answer loads libraries, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[
         clock = await build_market_clock(database)
         async with (
             open_providers(settings) as providers,
-            open_data_manager(database, settings, clock, providers) as data,
+            open_data_manager(database, settings, clock, providers, least_patience=_PATIENCE) as data,
         ):
             jobs = build_jobs(settings, database, clock, providers.calendars)
             alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)

@@ -36,9 +36,17 @@ async def build_market_clock(database: Database) -> MarketClock:
 
 @asynccontextmanager
 async def open_data_manager(
-    database: Database, settings: Settings, clock: MarketClock, providers: OpenProviders
+    database: Database,
+    settings: Settings,
+    clock: MarketClock,
+    providers: OpenProviders,
+    *,
+    least_patience: timedelta = timedelta(0),
 ) -> AsyncIterator[DataManager]:
-    """Open the bars of this installation; a replay has only what is stored."""
+    """Open the bars of this installation; a replay has only what is stored.
+
+    ``least_patience``: how long to wait for bars at least, whatever the settings allow.
+    """
     store = PostgresBarStore(database)
     chains = (
         Chains([ProviderLane(ReplayBarProvider(store, providers.due))]) if clock.is_replay else providers.chains()
@@ -48,7 +56,7 @@ async def open_data_manager(
         chains,
         store,
         providers.due,
-        patience=timedelta(seconds=settings.bars_patience_seconds),
+        patience=max(timedelta(seconds=settings.bars_patience_seconds), least_patience),
         cache=CacheLimits(timedelta(seconds=settings.data_cache_ttl_seconds), memory),
     )
     try:

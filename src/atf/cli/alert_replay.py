@@ -11,7 +11,6 @@ import typer
 
 from atf.alerts.case_outcome import ERROR, Difference, Replayed, differences
 from atf.alerts.cases import parse_cases
-from atf.bootstrap.alert_replay import replay_cases
 from atf.cli.json_input import read_json
 from atf.cli.output import JsonOption, print_json, print_table
 from atf.settings import load_settings
@@ -34,6 +33,8 @@ def replay(
 
     Example: atf alerts replay cases.json --check
     """
+    from atf.bootstrap.alert_replay import replay_cases  # it migrates, which no other command should load
+
     wanted = parse_cases(read_json(cases if cases == "-" else f"@{cases}", "CASES.json"), with_expected=check)
     found = replay_cases(load_settings(), wanted)
     differing = differences(wanted, found)

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from atf.testing.prepared import prepared_commands
 from atf.testing.waiting import PATIENCE_SECONDS, wait_for
 
 # Two test runs on one machine must not fight for ports, nor wait for leases as long as users may.
@@ -82,14 +83,7 @@ class Installation:
 
     def run(self, *words: str, patience: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
         """Run ``atf`` with these words to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "atf", *words],
-            env=self.full_environment,
-            capture_output=True,
-            text=True,
-            timeout=patience,
-            check=False,
-        )
+        return run_atf(words, self.full_environment, patience=patience)
 
     def log_file(self, name: str) -> Path:
         """Return the file that takes the output of ``start``."""
@@ -139,6 +133,30 @@ class Installation:
         for one in (*(other for other in found if other not in supervising), *supervising):
             kill(one.pid)
         self.kill_postmasters()
+
+
+def run_atf(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    stdin: str | None = None,
+    patience: float = PATIENCE_SECONDS,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``atf`` with these words to its end, with nothing in its environment but this.
+
+    Errors: subprocess.TimeoutExpired after ``patience`` seconds.
+    """
+    if environment.get("PYTHONPATH") == os.environ.get("PYTHONPATH"):
+        return prepared_commands().run(words, environment, stdin=stdin, patience=patience)
+    return subprocess.run(  # what is loaded already is not what this command would find
+        [sys.executable, "-m", "atf", *words],
+        env=environment,
+        input=stdin or "",
+        capture_output=True,
+        text=True,
+        timeout=patience,
+        check=False,
+    )
 
 
 def atf_processes() -> Iterator[FoundProcess]:
