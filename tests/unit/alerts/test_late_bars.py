@@ -68,7 +68,7 @@ def worked(
     return simulate(work())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(timeframe=timeframes, share=shares, begins=st.floats(0.0, 1.0))
 def test_a_late_bar_is_decided_before_twice_its_lateness_has_passed(
     timeframe: Timeframe, share: float, begins: float
@@ -81,7 +81,7 @@ def test_a_late_bar_is_decided_before_twice_its_lateness_has_passed(
     assert day.ended_at == {0: day.triggered_at[1, bar]}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(timeframe=timeframes, share=shares, begins=st.lists(st.floats(0.0, 3.0), min_size=2, max_size=4))
 def test_nor_do_alerts_on_one_series_keep_each_other_from_asking(
     timeframe: Timeframe, share: float, begins: list[float]
@@ -95,7 +95,7 @@ def test_nor_do_alerts_on_one_series_keep_each_other_from_asking(
     assert max(day.triggered_at.values()) <= 2 * late + LOOK
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(timeframe=timeframes, tickers=st.lists(shares, min_size=2, max_size=6), begins=st.floats(0.0, 1.0))
 def test_each_ticker_has_its_own_lateness(timeframe: Timeframe, tickers: list[float], begins: float) -> None:
     bar = EPOCH - timeframe.length
@@ -123,7 +123,7 @@ def test_a_bar_that_never_comes_is_given_up_at_half_a_timeframe(timeframe: Timef
 NEVER: Final = float("inf")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     timeframe=timeframes,
     lates=st.lists(
