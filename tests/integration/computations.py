@@ -68,6 +68,14 @@ def spin(document: Document) -> Document:
     return {"sum": sum(itertools.repeat(0))}
 
 
+def burn(document: Document) -> Document:
+    """Keep a processor busy for some of its seconds."""
+    until = time.process_time() + float(document["cpu_seconds"])
+    while time.process_time() < until:
+        pass
+    return {"pid": os.getpid()}
+
+
 def ignore_being_told(document: Document) -> Document:
     """Take no notice of SIGTERM, and have a child that takes none either."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tests.integration import computations
 from atf.adapters.processes.executor import ProcessExecutor
 from atf.adapters.processes.limits import MIB, RunLimits
 from atf.errors import PermanentFailure
-from atf.jobs.child_run import ChildDied, Computation, HandlerFailed, RunTimedOut
+from atf.jobs.child_run import ChildDied, Computation, HandlerFailed, RunQuota, RunTimedOut
 from atf.testing.waiting import wait_for
 
 LIMITS = RunLimits(memory_bytes=192 * MIB, processes=12, grace_seconds=0.3)
@@ -169,6 +170,32 @@ def test_a_run_that_allocates_without_end_fails_by_its_memory_limit(
     with neighbour(executor, tmp_path), pytest.raises(HandlerFailed, match="memory limit of 192 MiB") as failed:
         executor.compute(named("allocate")).result(SOON)
     assert failed.value.remote_type == "MemoryError"
+
+
+def test_a_run_that_takes_more_of_a_processor_than_its_user_may_is_killed(
+    executor: ProcessExecutor, tmp_path: Path, pids: Path
+) -> None:
+    greedy = replace(named("spin", {"pids": str(pids)}), quota=RunQuota(cpu_seconds=0.5))
+    with neighbour(executor, tmp_path), pytest.raises(ChildDied, match=r"limit of 0\.5 s of a processor"):
+        executor.compute(greedy).result(SOON)
+    assert living(pids) == []
+
+
+def test_what_a_child_did_for_others_before_is_not_counted() -> None:
+    with ProcessExecutor(1, limits=LIMITS) as executor:
+        first = executor.compute(named("burn", {"cpu_seconds": 1.2})).result(SOON)
+        modest = replace(named("burn", {"cpu_seconds": 0.6}), quota=RunQuota(cpu_seconds=1.0))
+        assert executor.compute(modest).result(SOON) == first
+
+
+def test_a_run_may_take_less_memory_than_others_if_its_user_may(
+    executor: ProcessExecutor, tmp_path: Path
+) -> None:
+    narrow = replace(
+        named("allocate_in_children", {"kib_each": 16 * 1024}), quota=RunQuota(memory_bytes=48 * MIB)
+    )
+    with neighbour(executor, tmp_path), pytest.raises(ChildDied, match="memory limit of 48 MiB"):
+        executor.compute(narrow).result(SOON)
 
 
 def test_a_run_that_forks_without_end_is_killed_with_all_its_children(

@@ -103,7 +103,7 @@ class AlertsRepository(Protocol):
         """Return one alert."""
         ...
 
-    async def last_seen(self, schedule_id: int, version: int) -> bytes | None:
+    async def last_seen(self, user_id: int, schedule_id: int, version: int) -> bytes | None:
         """Return what is kept of the bar that an alert evaluated last, if its state still has that version."""
         ...
 
@@ -142,7 +142,8 @@ class AlertsService:
     async def add(self, user_id: int, new: NewAlert) -> AlertRecord:
         """Check and store an alert; bars that have closed by now will never trigger it.
 
-        Errors: InvalidInput that names the field; nothing is stored then.
+        Errors: InvalidInput that names the field, Conflict if the user has as many as allowed; nothing is stored
+                then.
         """
         alert = parse_alert(new.config)
         now = await self._clock.now()
@@ -159,7 +160,6 @@ class AlertsService:
         )
         schedule = self._jobs.prepare(wanted)
         await self._jobs.require_allowed(user_id, schedule)
-        await self._jobs.require_room(user_id)
         upcoming = CronParser.calculate_next_run(schedule.cron, schedule.timezone, after=now)
         stored = await self._repository.add(
             user_id, schedule, state=fresh_state(alert, now), now=now, next_fire_at=upcoming
@@ -181,7 +181,7 @@ class AlertsService:
         """Return what is kept of the bar evaluated last (see ``seen``); None if the state has moved on."""
         if stored.state_json is None:
             return None
-        return await self._repository.last_seen(stored.id, stored.state_json["version"])
+        return await self._repository.last_seen(stored.user_id, stored.id, stored.state_json["version"])
 
     async def triggers(self, user_id: int, alert_id: int, limit: int = 20) -> Sequence[TriggerRecord]:
         """Return an alert's newest triggers. Errors: NotFound."""

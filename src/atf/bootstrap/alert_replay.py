@@ -67,7 +67,7 @@ async def _replay(url: str, cases: CaseFile) -> Replayed:
     database = Database(url)
     queue = PostgresRunQueue(database)
     try:
-        user_id = await PostgresUsers(database).id_of("owner")
+        user_id = (await PostgresUsers(database).active("owner")).id
         bench = _Bench(database, queue, user_id, await _workers(database))
         return Replayed(
             tuple([await _CaseReplay(bench, case).play() for case in cases.cases]),

@@ -15,11 +15,13 @@ from atf.alerts.alerts_service import AlertsService
 from atf.alerts.explainer import AlertExplainer
 from atf.alerts.freshness import Freshness
 from atf.alerts.past_bars import PastBars
+from atf.bootstrap import rights
 from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_market_clock, open_data_manager
 from atf.bootstrap.providers import open_providers
+from atf.bootstrap.quotas import default_quotas
 from atf.bootstrap.store_checks import StoreChecks
 from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
@@ -30,8 +32,12 @@ from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
 from atf.schedules.schedule import ScheduleDefaults
+from atf.security.caller import Caller, Origin
+from atf.security.gate import gated
+from atf.security.users_service import UsersService
 from atf.settings import Settings
 from atf.storage.alerts_repository import PostgresAlerts
+from atf.storage.audit_repository import PostgresAuditLog
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
@@ -48,7 +54,9 @@ _PATIENCE: Final = timedelta(seconds=10)
 class Client:
     """The rooms' services as one user sees them."""
 
-    user_id: int
+    caller: Caller
+    users: UsersService
+    audit: PostgresAuditLog
     alerts: AlertsService
     jobs: JobsService
     clock: MarketClock
@@ -57,6 +65,11 @@ class Client:
     data: DataManager
     past: PastBars
     freshness: Freshness
+
+    @property
+    def user_id(self) -> int:
+        """Whose things these are."""
+        return self.caller.user_id
 
     @property
     def explainer(self) -> AlertExplainer:
@@ -94,21 +107,42 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client(settings: Settings, user: str = "owner") -> AsyncIterator[Client]:
+async def open_client(
+    settings: Settings, user: str = "owner", origin: Origin = Origin.CLI
+) -> AsyncIterator[Client]:
     """Open the database as a user. Errors: NotFound if there is no such user."""
     async with open_database(settings) as database:
-        user_id = await PostgresUsers(database).id_of(user)
+        users, log = PostgresUsers(database), PostgresAuditLog(database)
+        caller = await known_caller(users, user, origin)
         clock = await build_market_clock(database)
         async with (
             open_providers(settings) as providers,
             open_data_manager(database, settings, clock, providers, least_patience=_PATIENCE) as data,
         ):
             jobs = build_jobs(settings, database, clock, providers.calendars)
-            alerts = AlertsService(PostgresAlerts(database), jobs, data, clock)
+            alerts = AlertsService(PostgresAlerts(database, default_quotas(settings)), jobs, data, clock)
             past = PastBars(data, PostgresBarStore(database))
             outbox, quiet_hours = PostgresOutbox(database), PostgresQuietHours(database)
             freshness = Freshness(providers.due, providers.calendars, clock)
-            yield Client(user_id, alerts, jobs, clock, outbox, quiet_hours, data, past, freshness)
+            yield Client(
+                caller,
+                gated(UsersService(users), caller, rights.USERS, log),
+                gated(log, caller, rights.AUDIT, log),
+                gated(alerts, caller, rights.ALERTS, log),
+                gated(jobs, caller, rights.JOBS, log),
+                clock,
+                gated(outbox, caller, rights.MESSAGES, log),
+                gated(quiet_hours, caller, rights.QUIET_HOURS, log),
+                data,
+                past,
+                freshness,
+            )
+
+
+async def known_caller(users: PostgresUsers, name: str, origin: Origin) -> Caller:
+    """Return a user as a caller, with the role that counts now. Errors: NotFound if there is no such user."""
+    user = await users.active(name)
+    return Caller(user.id, user.name, user.role, origin)
 
 
 def build_jobs(
@@ -117,12 +151,12 @@ def build_jobs(
     """Return the service of schedules and runs."""
     installed = build_job_types(settings)
     return JobsService(
-        PostgresJobsRepository(database),
+        PostgresJobsRepository(database, default_quotas(settings)),
         clock,
         _schedule_defaults(settings),
         types=installed.types,
         calendars=calendars,
-        limits=UserLimits(settings.user_pending_runs_limit, settings.user_schedules_limit),
+        limits=UserLimits(settings.user_pending_runs_limit),
         handled=handled_types(installed),
         permission=StoreChecks(ActionPermission(PostgresUsers(database)), calendars, PostgresUniverses(database)),
     )

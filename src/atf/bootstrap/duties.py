@@ -16,7 +16,7 @@ from atf.bootstrap.data_jobs import build_data_processing
 from atf.bootstrap.job_types import InstalledJobTypes
 from atf.bootstrap.providers import OpenProviders
 from atf.errors import InvalidInput
-from atf.jobs.child_run import HeavyExecutor
+from atf.jobs.child_run import HeavyExecutor, RunQuota
 from atf.jobs.handler import RunHandler
 from atf.jobs.heavy_runner import HeavyRunner
 from atf.jobs.job_type import JobTypeDefinition
@@ -31,6 +31,7 @@ from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.database import Database
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.run_queue import PostgresRunQueue
+from atf.storage.users_repository import PostgresUsers
 
 BUILT_IN_HANDLERS = frozenset({JobType.ALERT, JobType.NOTIFICATION, JobType.DATA_PROCESSING})
 """The built-in types that something does; the others end with a sentence until their rooms are there."""
@@ -133,9 +134,14 @@ class Workbench:
     def _plugged_in(self, handler: Any) -> RunHandler:
         """A heavy handler is known by what it computes. Batches are for alerts: they need the database."""
         if hasattr(handler, "compute"):
-            return HeavyRunner(handler, self.executor)
+            return HeavyRunner(handler, self.executor, self._quota_of)
         found: RunHandler = handler
         return found
+
+    async def _quota_of(self, user_id: int) -> RunQuota:
+        quotas = await PostgresUsers(self.database).quotas_of(user_id)
+        memory = quotas.memory_mib * 1024**2 if quotas.memory_mib else None
+        return RunQuota(quotas.cpu_seconds or None, memory)
 
     def _alert_evaluator(self) -> AlertEvaluator:
         return AlertEvaluator(

@@ -86,6 +86,7 @@ def _groups(settings: Settings, database: Database, *, is_replay: bool) -> Postg
     return PostgresGroups(
         database,
         is_replay=is_replay,
+        runs_per_day=settings.user_runs_per_day_limit,
         attempts={one.name: one.limits.max_attempts for one in types},
         retention_classes={one.name: one.retention_class for one in types},
     )

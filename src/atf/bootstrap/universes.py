@@ -12,13 +12,18 @@ from typing import TypeVar
 
 from atf.adapters.providers.fundamental_files import read_fundamentals
 from atf.adapters.providers.universe_files import read_symbols
+from atf.bootstrap import rights
+from atf.bootstrap.client import known_caller
 from atf.bootstrap.database import open_database
 from atf.bootstrap.market import build_market_clock
 from atf.errors import InvalidInput, NotFound
 from atf.market.fundamentals import Fundamentals
 from atf.market.symbols import canonical
 from atf.market.universes import EVERYBODY, Change, Listing, UniverseSummary, checked_name
+from atf.security.caller import Caller, Origin
+from atf.security.gate import gated
 from atf.settings import Settings
+from atf.storage.audit_repository import PostgresAuditLog
 from atf.storage.fundamentals_repository import PostgresFundamentals
 from atf.storage.universes_repository import PostgresUniverses
 from atf.storage.users_repository import PostgresUsers
@@ -38,10 +43,15 @@ class LoadedFundamentals:
 class UniversesClient:
     """Universes and fundamentals as one user sees them; ``today`` is the day of market time."""
 
-    user_id: int
+    caller: Caller
     today: date
     universes: PostgresUniverses
     fundamentals: PostgresFundamentals
+
+    @property
+    def user_id(self) -> int:
+        """Whose universes these are."""
+        return self.caller.user_id
 
     async def load(self, name: str, path: Path, on: date | None, *, for_everybody: bool) -> Change:
         """Store the symbols of a file as of a date, today if none is given.
@@ -97,9 +107,14 @@ class UniversesClient:
 async def open_universes(settings: Settings, user: str = "owner") -> AsyncIterator[UniversesClient]:
     """Open the configured database as a user. Errors: NotFound if there is no such user."""
     async with open_database(settings) as database:
-        user_id = await PostgresUsers(database).id_of(user)
+        caller, log = await known_caller(PostgresUsers(database), user, Origin.CLI), PostgresAuditLog(database)
         today = (await (await build_market_clock(database)).now()).date()
-        yield UniversesClient(user_id, today, PostgresUniverses(database), PostgresFundamentals(database))
+        yield UniversesClient(
+            caller,
+            today,
+            gated(PostgresUniverses(database), caller, rights.UNIVERSES, log),
+            gated(PostgresFundamentals(database), caller, rights.FUNDAMENTALS, log),
+        )
 
 
 async def _read(path: Path, read: Callable[[Path], T]) -> T:

@@ -63,6 +63,8 @@ SUBJECTS: Final = (
     Subject("cron", "Say when a cron expression runs."),
     Subject("scheduler", "Run the scheduler; check settings, database and schemas."),
     Subject("worker", "Run a worker."),
+    Subject("users", "Add users; decide what they may do, and how much."),
+    Subject("audit", "Say who did what: list and export the audit log."),
     Subject("config", "Show the settings and where each comes from."),
     Subject("db", "Start, stop, migrate and look into the database."),
 )

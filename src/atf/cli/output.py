@@ -19,7 +19,7 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At
 
 def print_json(value: object) -> None:
     """Print a value as indented JSON: dataclasses as objects, instants in UTC with Z."""
-    sys.stdout.write(json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -55,12 +55,13 @@ def shown(value: object) -> str:
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
         case Mapping() | list():
-            return json.dumps(_plain(value), ensure_ascii=False)
+            return json.dumps(plain(value), ensure_ascii=False)
         case _:
             return str(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it."""
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -69,10 +70,10 @@ def _plain(value: Any) -> Any:
         case UUID():
             return str(value)
         case Mapping():
-            return {str(name): _plain(part) for name, part in value.items()}
+            return {str(name): plain(part) for name, part in value.items()}
         case list() | tuple():
-            return [_plain(part) for part in value]
+            return [plain(part) for part in value]
         case _ if is_dataclass(value) and not isinstance(value, type):
-            return _plain(asdict(value))
+            return plain(asdict(value))
         case _:
             return value

@@ -12,6 +12,17 @@ from atf.errors import TemporaryFailure
 
 
 @dataclass(frozen=True, slots=True)
+class RunQuota:
+    """What one run may take beside time, all its processes together; None: as much as the executor allows.
+
+    Units: seconds of a processor, bytes.
+    """
+
+    cpu_seconds: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Computation:
     """A function to be called away from the worker, with its one argument.
 
@@ -22,6 +33,7 @@ class Computation:
     compute: str
     document: Mapping[str, Any]
     max_runtime: timedelta
+    quota: RunQuota = RunQuota()
 
 
 class HeavyExecutor(Protocol):

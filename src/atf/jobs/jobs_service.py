@@ -46,7 +46,6 @@ class JobsService(SchedulesService, RunsService, ClaimsService, DeadLettersServi
             defaults,
             types=types,
             calendars=calendars,
-            limits=limits,
             permission=permission,
         )
         RunsService.__init__(self, repository, self, clock, self.types, limits)

@@ -25,7 +25,7 @@ class ScheduleStore(Protocol):
     async def create_schedule(
         self, user_id: int, schedule: ScheduleCreate, *, now: datetime, next_fire_at: datetime
     ) -> Schedule:
-        """Store a schedule in its group."""
+        """Store a schedule in its group. Errors: Conflict if the user has as many as allowed."""
         ...
 
     async def update_schedule(
@@ -43,10 +43,6 @@ class ScheduleStore(Protocol):
 
     async def list_schedules(self, user_id: int, job_type: str | None) -> Sequence[Schedule]:
         """Return the user's schedules that are not deleted, oldest first."""
-        ...
-
-    async def count_schedules(self, user_id: int) -> int:
-        """Return how many schedules the user has that are not deleted."""
         ...
 
     async def pause_schedule(self, schedule_id: int, *, now: datetime) -> None:
@@ -72,10 +68,9 @@ class StorePermission(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UserLimits:
-    """How much one user may have; 0 means any number."""
+    """How many ad-hoc runs of one user may wait; 0 means any number."""
 
     pending_runs: int = 10_000
-    schedules: int = 0
 
 
 class SchedulesService:
@@ -89,7 +84,6 @@ class SchedulesService:
         *,
         types: JobTypes | None = None,
         calendars: CalendarSource | None = None,
-        limits: UserLimits | None = None,
         permission: StorePermission | None = None,
     ) -> None:
         self._schedules = store
@@ -97,7 +91,6 @@ class SchedulesService:
         self._defaults = defaults or ScheduleDefaults()
         self._types = types or JobTypes(builtin_types())
         self._calendars = calendars
-        self._limits = limits or UserLimits()
         self._permission = permission
 
     @property
@@ -112,7 +105,6 @@ class SchedulesService:
         """
         schedule = self.prepare(schedule)
         await self.require_allowed(user_id, schedule)
-        await self.require_room(user_id)
         now = await self._clock.now()
         upcoming = await self._next_run(schedule, now)
         return await self._schedules.create_schedule(user_id, schedule, now=now, next_fire_at=upcoming)
@@ -128,12 +120,6 @@ class SchedulesService:
         """Raise InvalidInput if the user may not store such a schedule or run."""
         if self._permission is not None:
             await self._permission.require_allowed(user_id, job.job_type, job.task_params)
-
-    async def require_room(self, user_id: int) -> None:
-        """Raise Conflict if the user may not have another schedule."""
-        most = self._limits.schedules
-        if most and await self._schedules.count_schedules(user_id) >= most:
-            raise Conflict(f"a user may have {most} schedules here, and has as many; delete one first")
 
     async def update_schedule(self, user_id: int, schedule_id: int, update: ScheduleUpdate) -> Schedule:
         """Change what is given; with other times it fires from now on, at those.

@@ -245,7 +245,20 @@ class Settings(BaseSettings):
         default=300, description="how long runs may wait for a worker before administrators are told"
     )
     user_schedules_limit: int = Field(
-        default=0, ge=0, le=10_000_000, description="schedules that one user may have; 0 for any number"
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="schedules that one user may have, alerts included; 0 for any number",
+    )
+    user_alerts_limit: int = Field(
+        default=0, ge=0, le=10_000_000, description="alerts that one user may have; 0 for any number"
+    )
+    user_runs_per_day_limit: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="runs that one user may have a day by UTC, those of schedules and alerts included; 0 for any "
+        "number",
     )
     dask_address: str | None = Field(
         default=None,

@@ -17,9 +17,12 @@ from atf.alerts.outcome import NO_STATE, StoredAlert, StoredStates
 from atf.alerts.state import DATA_STATUSES, STATUSES, AlertState, Side, StateColumns
 from atf.notifications.message import DeliveryStatus
 from atf.schedules.schedule import Schedule, ScheduleCreate
+from atf.security.user import Quotas
 from atf.storage.alert_commit import PostgresAlertCommit, add_states
+from atf.storage.audit_repository import record_doing
 from atf.storage.columns import aggregated, big_integers, elements, read_instants, word_list
 from atf.storage.database import Database
+from atf.storage.quotas import take_schedule
 from atf.storage.run_queue import look_up_by_key
 from atf.storage.schedules_repository import insert_schedule
 
@@ -83,7 +86,12 @@ _ACTIONS: Final = text(
     """
 )
 
-_LAST_SEEN: Final = text("SELECT last_seen FROM alert_states WHERE schedule_id = :id AND version = :version")
+_LAST_SEEN: Final = text(
+    """
+    SELECT a.last_seen FROM alert_states a JOIN job_schedules s ON s.id = a.schedule_id
+    WHERE a.schedule_id = :id AND a.version = :version AND s.user_id = :user_id
+    """
+)
 _MUTE: Final = text("UPDATE alert_states SET muted_until = :until, updated_at = now() WHERE schedule_id = :id")
 # The version moves on, so that an evaluation that is under way does not bring the old state back. A bar that has
 # triggered while it forms stays noted, as it does not trigger twice.
@@ -104,8 +112,10 @@ _ACKNOWLEDGE: Final = text(
 class PostgresAlerts:
     """Alerts in the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas | None = None) -> None:
+        """``quotas``: what users may have that have no limits of their own."""
         self._database = database
+        self._quotas = quotas or Quotas()
 
     async def states(self, schedule_ids: Sequence[int]) -> StoredStates:
         """Return the states of those of the alerts that there are."""
@@ -134,6 +144,7 @@ class PostgresAlerts:
     ) -> Schedule:
         """Store an alert's schedule together with its first state."""
         async with self._database.transaction() as connection:
+            await take_schedule(connection, user_id, schedule.job_type, self._quotas)
             stored = await insert_schedule(connection, user_id, schedule, now=now, next_fire_at=next_fire_at)
             await add_states(connection, {stored.id: state})
         return stored
@@ -149,10 +160,10 @@ class PostgresAlerts:
             row = (await connection.execute(_GET, {"user_id": user_id, "id": schedule_id})).first()
         return None if row is None else AlertRecord(**row._mapping)
 
-    async def last_seen(self, schedule_id: int, version: int) -> bytes | None:
-        """Return what is kept of the bar that an alert evaluated last, if its state still has that version."""
+    async def last_seen(self, user_id: int, schedule_id: int, version: int) -> bytes | None:
+        """Return what is kept of the bar that a user's alert evaluated last, if the state is of that version."""
         async with self._database.transaction() as connection:
-            values = {"id": schedule_id, "version": version}
+            values = {"user_id": user_id, "id": schedule_id, "version": version}
             found: bytes | None = (await connection.execute(_LAST_SEEN, values)).scalar_one_or_none()
         return found
 
@@ -160,17 +171,24 @@ class PostgresAlerts:
         """Tell nobody of an alert's triggers until then; None ends that."""
         async with self._database.transaction() as connection:
             await connection.execute(_MUTE, {"id": schedule_id, "until": until})
+            await record_doing(
+                connection, "alert.unmute" if until is None else "alert.mute", "alert", str(schedule_id)
+            )
 
     async def begin_anew(self, schedule_id: int, state: AlertState) -> None:
         """Replace an alert's state by a fresh one."""
         values = {"gate": str(state.gate), "rule_hash": state.rule_hash, "history_until": state.history_until}
         async with self._database.transaction() as connection:
             await connection.execute(_BEGIN_ANEW, {"id": schedule_id, **values})
+            await record_doing(connection, "alert.reset", "alert", str(schedule_id))
 
     async def acknowledge(self, schedule_id: int) -> int:
         """Note that somebody has seen an alert's triggers; return how many were new."""
         async with self._database.transaction() as connection:
-            return (await connection.execute(_ACKNOWLEDGE, {"id": schedule_id})).rowcount
+            seen = (await connection.execute(_ACKNOWLEDGE, {"id": schedule_id})).rowcount
+            if seen:
+                await record_doing(connection, "alert.acknowledge", "alert", str(schedule_id))
+            return seen
 
     async def list_triggers(self, schedule_id: int, limit: int) -> list[TriggerRecord]:
         """Return an alert's triggers, newest first."""

@@ -19,15 +19,23 @@ from atf.errors import (
     AtfError,
     ConfigurationError,
     DatabaseUnavailable,
+    Forbidden,
     IllegalTransition,
     InvariantViolation,
     TransactionConflict,
     UnstorableData,
 )
+from atf.security.caller import Caller, acting_caller
 from atf.storage.sent_arrays import register_columns
 
 MINIMUM_SERVER_VERSION: Final = 150000
 
+# Whose doing a change is, for the audit log: a service's, unless the transaction says that it is a user's.
+_AS_SERVICE: Final = "-c atf.actor=atf -c atf.origin=system"
+_ACTING: Final = text(
+    "SELECT set_config('atf.actor_id', :user_id, true), set_config('atf.actor', :name, true), "
+    "set_config('atf.origin', :origin, true), set_config('atf.address', :address, true)"
+)
 _DRIVERS: Final = {
     "postgres",
     "postgresql",
@@ -96,6 +104,8 @@ class Database:
         """
         with database_errors():
             async with self.engine.begin() as connection:
+                if (caller := acting_caller()) is not None:
+                    await connection.execute(_ACTING, _acting(caller))
                 yield connection
 
     async def connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
@@ -121,6 +131,15 @@ class Database:
         await self.engine.dispose()
 
 
+def _acting(caller: Caller) -> dict[str, str]:
+    return {
+        "user_id": str(caller.user_id),
+        "name": caller.name,
+        "origin": caller.origin,
+        "address": caller.address or "",
+    }
+
+
 def _connect_arguments(limits: DatabaseLimits) -> dict[str, Any]:
     statement = int(limits.statement_timeout.total_seconds() * 1000)
     lock = int(limits.lock_timeout.total_seconds() * 1000)
@@ -132,7 +151,7 @@ def _connect_arguments(limits: DatabaseLimits) -> dict[str, Any]:
         "keepalives_idle": 15,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        "options": f"-c statement_timeout={statement} -c lock_timeout={lock} -c timezone=UTC",
+        "options": f"-c statement_timeout={statement} -c lock_timeout={lock} -c timezone=UTC {_AS_SERVICE}",
     }
 
 
@@ -154,6 +173,7 @@ def database_errors() -> Iterator[None]:
 # The first two characters of an SQLSTATE are its class; a whole one goes before its class.
 _BY_SQLSTATE: Final[Mapping[str, tuple[type[AtfError], str]]] = {
     "ATF01": (IllegalTransition, "{}"),
+    "ATF02": (Forbidden, "{}"),
     "22": (UnstorableData, "the database refuses the data: {}"),
     "23": (InvariantViolation, "the database refuses the statement: {}"),
     "28": (ConfigurationError, "ATF_DATABASE_URL: the database refuses this user or password ({})"),

@@ -8,9 +8,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.jobs.dead_letters import DeadLetter, DeadLetterFilter
-from atf.jobs.run import RunRecord
-from atf.jobs.run_request import NewRun
-from atf.storage.run_changes import add_run
+from atf.jobs.run import RunId
 
 _LETTER: Final = """
     id, run_id, job_type, job_id, user_id, scheduled_for, reason, attempt, max_attempts, priority, error,
@@ -49,13 +47,14 @@ async def get_dead_letter(connection: AsyncConnection, user_id: int, letter_id: 
     return None if row is None else _letter(row)
 
 
-async def requeue_dead_letter(connection: AsyncConnection, letter_id: int, new: NewRun) -> RunRecord | None:
-    """Store its new run and mark it; None if it is marked or gone already."""
-    if (await connection.execute(_LOCK, {"id": letter_id})).first() is None:
-        return None
-    run = await add_run(connection, new)
-    await connection.execute(_MARK, {"id": letter_id, "run_id": run.run_id})
-    return run
+async def lock(connection: AsyncConnection, letter_id: int) -> bool:
+    """Lock one that is to be repeated; return whether it is there and nobody has repeated it."""
+    return (await connection.execute(_LOCK, {"id": letter_id})).first() is not None
+
+
+async def mark(connection: AsyncConnection, letter_id: int, run_id: RunId) -> None:
+    """Note the run that repeats one."""
+    await connection.execute(_MARK, {"id": letter_id, "run_id": run_id})
 
 
 async def drop_dead_letter(connection: AsyncConnection, user_id: int, letter_id: int) -> bool:

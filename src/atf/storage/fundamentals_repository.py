@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import text
 
 from atf.market.fundamentals import FIELDS, NUMBERS, Fundamentals
+from atf.storage.audit_repository import record_doing
 from atf.storage.database import Database
 
 _COLUMNS: Final = ", ".join(FIELDS)
@@ -54,6 +55,7 @@ class PostgresFundamentals:
         if last:
             async with self._database.transaction() as connection:
                 await connection.execute(_WRITE, {**columns, "source": source})
+                await record_doing(connection, "fundamentals.load", "fundamentals", source)
         return len(last)
 
     async def newest(self, symbols: Sequence[str], on: date) -> Mapping[str, Fundamentals]:

@@ -40,6 +40,15 @@ _LOCK_GROUPS: Final = text(
 # From which instant on a schedule counts: those before were not its own, or have been dealt with.
 _BEGINS: Final = "GREATEST(effective_from, COALESCE(next_run_at, effective_from))"
 
+# Whose schedules rest: who is not let in, who may only look, and who has had the day's runs. A schedule that
+# rests goes on as if it had fired, and nothing is made up for when the rest is over.
+_RESTING: Final = """
+    resting AS MATERIALIZED (
+        SELECT u.id FROM users u
+        LEFT JOIN user_run_days d ON d.user_id = u.id AND d.day = (now() AT TIME ZONE 'UTC')::date
+        WHERE NOT u.is_active OR u.role = 'viewer'
+           OR (COALESCE(u.runs_per_day_limit, :runs_per_day) > 0
+               AND d.runs >= COALESCE(u.runs_per_day_limit, :runs_per_day)))"""
 # LATERAL, so that the schedules come in the order of the index and only as many as there is room for.
 _CHUNK: Final = f"""
     due AS (
@@ -48,7 +57,7 @@ _CHUNK: Final = f"""
         ORDER BY group_id),
     chunk AS MATERIALIZED (
         SELECT s.*, d.group_id, d.until, d.upcoming,
-               s.is_on AND s.begins <= d.until AS is_due
+               s.is_on AND s.begins <= d.until AS is_due, s.user_id IN (SELECT id FROM resting) AS rests
         FROM due d CROSS JOIN LATERAL (
             SELECT id, user_id, name, job_type, target, task_params, priority, version, misfire_policy,
                    misfire_grace_seconds, "coalesce", max_attempts, max_runtime_seconds, retry_delay_seconds,
@@ -76,7 +85,14 @@ _RUNS: Final = """
                                                 'max_runtime_seconds', max_runtime_seconds,
                                                 'retry_delay_seconds', retry_delay_seconds))) END
         FROM {source}
-        ON CONFLICT DO NOTHING RETURNING 1"""
+        ON CONFLICT DO NOTHING RETURNING user_id"""
+# Counted for those alone who have a limit: of everybody else nothing is written.
+_COUNTED: Final = """
+    counted AS (
+        INSERT INTO user_run_days AS d (user_id, day, runs)
+        SELECT m.user_id, (now() AT TIME ZONE 'UTC')::date, count(*) FROM made m JOIN users u ON u.id = m.user_id
+        WHERE COALESCE(u.runs_per_day_limit, :runs_per_day) > 0 GROUP BY 1
+        ON CONFLICT (user_id, day) DO UPDATE SET runs = d.runs + EXCLUDED.runs)"""
 _MOVED: Final = """
     moved AS (
         UPDATE job_schedules s SET next_run_at = chunk.upcoming FROM chunk
@@ -88,15 +104,15 @@ _LAST: Final = """
 # One due instant and nobody late: all that a tick does on an ordinary day.
 _FIRE: Final = text(
     f"""
-    WITH {_CHUNK},
-    made AS ({_RUNS.format(instant="until", order="c.id", source="chunk c WHERE is_due")}),
-    {_MOVED}
+    WITH {_RESTING}, {_CHUNK},
+    made AS ({_RUNS.format(instant="until", order="c.id", source="chunk c WHERE is_due AND NOT rests")}),
+    {_COUNTED}, {_MOVED}
     SELECT (SELECT count(*) FROM made) AS created, 0 AS missed, 0 AS unplanned, {_LAST} FROM chunk
     """
 )
 _CATCH_UP: Final = text(
     f"""
-    WITH {_CHUNK},
+    WITH {_RESTING}, {_CHUNK},
     plans AS MATERIALIZED (
         SELECT * FROM unnest(
             CAST(:plan_groups AS int[]), CAST(:alerts AS boolean[]), CAST(:policies AS text[]),
@@ -107,7 +123,7 @@ _CATCH_UP: Final = text(
         SELECT c.*, p.plan, p.missed, p.last_at, p.reason FROM chunk c JOIN plans p
           ON p.of_group = c.group_id AND p.is_alert = (c.job_type = 'alert') AND p.policy = c.misfire_policy
          AND p.grace = c.misfire_grace_seconds AND p.coalesces = c."coalesce"
-        WHERE c.is_due),
+        WHERE c.is_due AND NOT c.rests),
     fires AS (
         SELECT * FROM unnest(CAST(:fire_plans AS bigint[]), CAST(:fires AS timestamptz[]))
              AS f(of_plan, instant)),
@@ -134,9 +150,11 @@ _CATCH_UP: Final = text(
         JOIN marks m ON m.of_group = p.group_id AND m.at = b.at
         WHERE p.missed > m.ordinal
         ON CONFLICT DO NOTHING RETURNING count),
-    {_MOVED}
+    {_COUNTED}, {_MOVED}
     SELECT (SELECT count(*) FROM made) AS created, (SELECT COALESCE(sum(count), 0) FROM gaps) AS missed,
-           count(*) FILTER (WHERE is_due) - (SELECT count(*) FROM planned) AS unplanned, {_LAST} FROM chunk
+           count(*) FILTER (WHERE is_due AND NOT rests) - (SELECT count(*) FROM planned) AS unplanned, {
+        _LAST
+    } FROM chunk
     """
 )
 _ADVANCE: Final = text(
@@ -188,11 +206,13 @@ class PostgresGroups:
         database: Database,
         *,
         is_replay: bool,
+        runs_per_day: int = 0,
         attempts: Mapping[str, int] | None = None,
         retention_classes: Mapping[str, str] | None = None,
     ) -> None:
         self._database = database
         self._is_replay = is_replay
+        self._runs_per_day = runs_per_day
         self._attempts = {**_ATTEMPTS, **(attempts or {})}
         self._classes = {**_CLASSES, **(retention_classes or {})}
 
@@ -273,6 +293,7 @@ class PostgresGroups:
             "is_replay": self._is_replay,
             "classes": json.dumps(self._classes),
             "attempts": json.dumps(self._attempts),
+            "runs_per_day": self._runs_per_day,
             **({} if is_simple else _plan_values(firings)),
         }
         made = (await connection.execute(_FIRE if is_simple else _CATCH_UP, values)).one()

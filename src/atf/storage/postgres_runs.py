@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.jobs.claims_service import RunState
 from atf.jobs.dead_letters import DeadLetter, DeadLetterFilter
@@ -16,8 +17,11 @@ from atf.jobs.queue import Outcomes, Wanted
 from atf.jobs.run import ClaimedRun, RunFilter, RunId, RunRecord, RunStatus, WorkerId
 from atf.jobs.run_request import NewRun, RunUpdate
 from atf.jobs.run_statistics import RunCounts
+from atf.security.user import Quotas
 from atf.storage import dead_letters_repository, overview_repository, run_changes, runs_repository
+from atf.storage.audit_repository import record_doing
 from atf.storage.database import Database
+from atf.storage.quotas import take_run
 from atf.storage.retention import PostgresRetention
 from atf.storage.run_queue import PostgresRunQueue
 from atf.storage.run_steps_repository import progress_of
@@ -28,8 +32,10 @@ _DAYS_AGO: Final = text("SELECT now() - make_interval(days => :days)")
 class PostgresRuns:
     """What JobsService does with runs, as SQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas | None = None) -> None:
+        """``quotas``: what users may have that have no limits of their own."""
         self._database = database
+        self._quotas = quotas or Quotas()
         self._queue = PostgresRunQueue(database)
 
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
@@ -56,7 +62,14 @@ class PostgresRuns:
     async def add_run(self, new: NewRun) -> RunRecord:
         """Store a run and wake the workers."""
         async with self._database.transaction() as connection:
-            return await run_changes.add_run(connection, new)
+            return await self._add(connection, new)
+
+    async def _add(self, connection: AsyncConnection, new: NewRun) -> RunRecord:
+        if new.user_id is not None:
+            await take_run(connection, new.user_id, self._quotas)
+        run = await run_changes.add_run(connection, new)
+        await record_doing(connection, "run.start", "run", str(run.run_id), new.user_id)
+        return run
 
     async def count_waiting(self, user_id: int, most: int) -> int:
         """Return how many ad-hoc runs of a user are PENDING, counting no further than ``most``."""
@@ -66,7 +79,10 @@ class PostgresRuns:
     async def cancel_run(self, user_id: int, run_id: RunId) -> RunStatus | None:
         """Cancel a PENDING run, ask the worker of a RUNNING one to stop; return what it was before."""
         async with self._database.transaction() as connection:
-            return await run_changes.cancel_run(connection, user_id, run_id)
+            before = await run_changes.cancel_run(connection, user_id, run_id)
+            if before is not None and not before.is_final:
+                await record_doing(connection, "run.cancel", "run", str(run_id), user_id)
+            return before
 
     async def cancel_waiting(self, run_id: RunId) -> bool:
         """Cancel a run if it is PENDING."""
@@ -128,12 +144,19 @@ class PostgresRuns:
     async def requeue_dead_letter(self, letter_id: int, new: NewRun) -> RunRecord | None:
         """Store its new run and mark it, in one transaction."""
         async with self._database.transaction() as connection:
-            return await dead_letters_repository.requeue_dead_letter(connection, letter_id, new)
+            if not await dead_letters_repository.lock(connection, letter_id):
+                return None
+            run = await self._add(connection, new)
+            await dead_letters_repository.mark(connection, letter_id, run.run_id)
+            return run
 
     async def drop_dead_letter(self, user_id: int, letter_id: int) -> bool:
         """Forget one dead letter."""
         async with self._database.transaction() as connection:
-            return await dead_letters_repository.drop_dead_letter(connection, user_id, letter_id)
+            dropped = await dead_letters_repository.drop_dead_letter(connection, user_id, letter_id)
+            if dropped:
+                await record_doing(connection, "dead_letter.drop", "dead_letter", str(letter_id), user_id)
+            return dropped
 
     async def list_workers(self) -> Sequence[WorkerRecord]:
         """Return all holders of leases, oldest first."""

@@ -46,6 +46,12 @@ _PRUNE_LOST_WORKERS: Final = text(
         SELECT worker_id FROM workers_lost WHERE lost_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED))
     """
 )
+_PRUNE_RUN_DAYS: Final = text(
+    """
+    DELETE FROM user_run_days WHERE (user_id, day) IN (
+        SELECT user_id, day FROM user_run_days WHERE day < :before LIMIT :limit FOR UPDATE SKIP LOCKED)
+    """
+)
 _PRUNE_STATISTICS: Final = text(
     """
     DELETE FROM job_run_statistics WHERE (hour, user_id, job_type, status) IN (
@@ -103,10 +109,14 @@ class PostgresRetention:
         return deleted + await self._in_chunks(_DELETE_FINISHED, before=instant)
 
     async def prune(self, *, misfires_before: datetime, statistics_before: datetime) -> int:
-        """Delete old misfires, lost workers (with the misfires' age) and statistics; return how many rows."""
+        """Delete old misfires, lost workers, counts of users' days (all by the misfires' age) and statistics.
+
+        Return how many rows there were.
+        """
         misfires = await self._in_chunks(_PRUNE_MISFIRES, before=misfires_before)
         lost = await self._in_chunks(_PRUNE_LOST_WORKERS, before=misfires_before)
-        return misfires + lost + await self._in_chunks(_PRUNE_STATISTICS, before=statistics_before)
+        days = await self._in_chunks(_PRUNE_RUN_DAYS, before=misfires_before)
+        return misfires + lost + days + await self._in_chunks(_PRUNE_STATISTICS, before=statistics_before)
 
     async def prune_dead_letters(self, older_than: timedelta, most_of_a_schedule: int) -> int:
         """Delete old dead letters, and of each schedule all but the newest; return how many."""

@@ -13,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.schedules.misfire import MisfirePolicy
 from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleDefaults
+from atf.security.user import Quotas
 from atf.storage.database import Database
 from atf.storage.postgres_runs import PostgresRuns
+from atf.storage.quotas import take_schedule
 
 _SCHEDULE: Final = """
     id, user_id, name, job_type, target, task_params, cron, timezone, enabled, priority, next_run_at,
@@ -62,7 +64,6 @@ _UPDATE: Final = text(
     RETURNING {_SCHEDULE}
     """
 )
-_COUNT: Final = text("SELECT count(*) FROM job_schedules WHERE user_id = :user_id AND deleted_at IS NULL")
 _GET: Final = text(
     f"SELECT {_SCHEDULE} FROM job_schedules WHERE id = :id AND user_id = :user_id AND deleted_at IS NULL"
 )
@@ -114,8 +115,8 @@ _CANCEL_WAITING: Final = text(
 class PostgresJobsRepository(PostgresRuns):
     """What JobsService does, as SQL: schedules here, the rest in the classes that this one is made of."""
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
+    def __init__(self, database: Database, quotas: Quotas | None = None) -> None:
+        super().__init__(database, quotas)
         self._database = database
 
     async def create_schedule(
@@ -123,6 +124,7 @@ class PostgresJobsRepository(PostgresRuns):
     ) -> Schedule:
         """Store a schedule in its group and tell the schedulers."""
         async with self._database.transaction() as connection:
+            await take_schedule(connection, user_id, schedule.job_type, self._quotas)
             return await insert_schedule(connection, user_id, schedule, now=now, next_fire_at=next_fire_at)
 
     async def update_schedule(
@@ -152,11 +154,6 @@ class PostgresJobsRepository(PostgresRuns):
         async with self._database.transaction() as connection:
             rows = await connection.execute(_LIST, {"user_id": user_id, "job_type": job_type})
             return [_schedule(row) for row in rows]
-
-    async def count_schedules(self, user_id: int) -> int:
-        """Return how many schedules the user has."""
-        async with self._database.transaction() as connection:
-            return int((await connection.execute(_COUNT, {"user_id": user_id})).scalar_one())
 
     async def pause_schedule(self, schedule_id: int, *, now: datetime) -> None:
         """Stop a schedule from firing and cancel its waiting runs."""

@@ -27,6 +27,7 @@ from atf.market.universes import (
     versions_of,
     with_list,
 )
+from atf.storage.audit_repository import record_doing
 from atf.storage.database import Database
 
 _LOCK: Final = text(
@@ -123,6 +124,7 @@ class PostgresUniverses:
             before = _memberships(await connection.execute(_OF_OWNER, owner))
             after = with_list(before, wanted, on)
             await _replace(connection, owner, set(before), set(after), source)
+            await record_doing(connection, "universe.load", "universe", name, user_id)
         until = min((day for day in versions_of(before) if day > on), default=None)
         return change_between(members_on(before, on), frozenset(wanted), on, until)
 
@@ -138,6 +140,8 @@ class PostgresUniverses:
             if found and (using := (await connection.execute(_USING, owner)).all()):
                 raise Conflict(universe_in_use(name, [(row.id, row.name) for row in using]))
             await connection.execute(_DELETE_ALL, owner)
+            if found:
+                await record_doing(connection, "universe.delete", "universe", name, user_id)
         if not found:
             await self._seen(user_id, name)  # says that nobody has one, if that is so
             raise NotFound(f"the universe {shown(name)} is everybody's; delete it with --for-everybody")

@@ -16,9 +16,9 @@ from atf.alerts.alerts_service import (
 )
 from atf.alerts.default_rhythm import DEFAULT_CRON
 from atf.alerts.state import AlertState
-from atf.errors import Conflict, InvalidAlertRule, InvalidCron, InvalidInput, NotFound
+from atf.errors import InvalidAlertRule, InvalidCron, InvalidInput, NotFound
 from atf.jobs.run import JobType
-from atf.jobs.schedules_service import SchedulesService, UserLimits
+from atf.jobs.schedules_service import SchedulesService
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.chains import Chains
 from atf.market.data_manager import DataManager
@@ -146,7 +146,7 @@ class Memory:
             state_json=None,
         )
 
-    async def last_seen(self, schedule_id: int, version: int) -> bytes | None:
+    async def last_seen(self, user_id: int, schedule_id: int, version: int) -> bytes | None:
         return None
 
     async def list_triggers(self, schedule_id: int, limit: int) -> Sequence[TriggerRecord]:
@@ -245,16 +245,6 @@ async def test_without_a_cron_an_alert_is_looked_at_as_its_bars_close_or_form(
 ) -> None:
     added = await service_of(memory, Forming()).add(1, NewAlert({**CONFIG, **more}))
     assert (added.cron, added.timezone) == (cron, zone)
-
-
-async def test_an_alert_counts_as_a_schedule_of_its_user(memory: Memory) -> None:
-    clock = FrozenMarketClock()
-    one_each = SchedulesService(memory, clock, limits=UserLimits(schedules=1))
-    service = AlertsService(memory, one_each, open_market(AaplOnly()), clock)
-    await service.add(1, NewAlert(CONFIG))
-    with pytest.raises(Conflict, match="a user may have 1 schedules here"):
-        await service.add(1, NewAlert(CONFIG))
-    assert len(memory.schedules) == 1
 
 
 async def test_alert_is_stored_with_defaults_made_from_its_configuration(

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from atf.errors import Conflict, InvalidInput, NotFound
-from atf.jobs.schedules_service import SchedulesService, UserLimits
+from atf.jobs.schedules_service import SchedulesService
 from atf.schedules.calendars import SessionCalendar
 from atf.schedules.misfire import MisfirePolicy
 from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleDefaults, ScheduleUpdate
@@ -308,14 +308,6 @@ async def test_a_change_of_an_old_version_is_refused(
     with pytest.raises(Conflict, match="has been changed by somebody else"):
         await service.update_schedule(1, made.id, ScheduleUpdate(name="ours", version=1))
     assert repository.schedules[made.id].name == "theirs"
-
-
-async def test_a_user_may_have_as_many_schedules_as_allowed(repository: FakeRepository) -> None:
-    service = SchedulesService(repository, FrozenMarketClock(), limits=UserLimits(schedules=2))
-    for _ in range(2):
-        await service.create_schedule(1, BACKUP)
-    with pytest.raises(Conflict, match="a user may have 2 schedules"):
-        await service.create_schedule(1, BACKUP)
 
 
 async def test_numbers_that_no_schedule_can_have_are_not_found(service: SchedulesService) -> None:

@@ -17,7 +17,7 @@ from distributed import get_worker
 from atf.adapters.processes.documents import encoded
 from atf.adapters.processes.executor import ProcessExecutor
 from atf.adapters.processes.limits import RunLimits
-from atf.jobs.child_run import ChildDied, Computation, HandlerFailed, RunTimedOut
+from atf.jobs.child_run import ChildDied, Computation, HandlerFailed, RunQuota, RunTimedOut
 
 _LOOK_SECONDS: Final = 0.25
 
@@ -29,6 +29,7 @@ def request_of(computation: Computation, limits: RunLimits) -> str:
         "document": dict(computation.document),
         "max_seconds": computation.max_runtime.total_seconds(),
         "limits": asdict(limits),
+        "quota": asdict(computation.quota),
     }
     return encoded(request, "the input of the run", limits.document_bytes).decode()
 
@@ -48,7 +49,8 @@ def run_supervised(request: str) -> str:
 def supervised(request: str, is_wanted: Callable[[], bool]) -> str:
     """Do a run in a child process of its own and return its outcome, for ``result_of``."""
     asked = json.loads(request)
-    computation = Computation(asked["compute"], asked["document"], timedelta(seconds=asked["max_seconds"]))
+    quota, runtime = RunQuota(**asked["quota"]), timedelta(seconds=asked["max_seconds"])
+    computation = Computation(asked["compute"], asked["document"], runtime, quota)
     with ProcessExecutor(1, runs_per_child=1, limits=RunLimits(**asked["limits"])) as executor:
         return json.dumps(_outcome(executor.compute(computation), is_wanted))
 

@@ -57,7 +57,8 @@ class ProcessExecutor(ComputationExecutor):
                 raise RuntimeError("cannot schedule new futures after shutdown")
             supervisor = self._running_supervisor()
             future = RunFuture(supervisor.wake)
-            supervisor.add(QueuedRun(computation.compute, body, computation.max_runtime.total_seconds(), future))
+            seconds = computation.max_runtime.total_seconds()
+            supervisor.add(QueuedRun(computation.compute, body, seconds, future, computation.quota))
         return future
 
     def _running_supervisor(self) -> Supervisor:

@@ -13,16 +13,22 @@ from typing import Final, NamedTuple
 
 MARK_VARIABLE: Final = "JOB_RUN_MARK"
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Process(NamedTuple):
-    """A process of this moment. Units: ``started`` in clock ticks since boot, ``resident`` in bytes."""
+    """A process of this moment.
+
+    Units: ``started`` in clock ticks since boot, ``resident`` in bytes, ``cpu_seconds`` with those of its ended
+    children that it has noticed.
+    """
 
     pid: int
     parent: int
     session: int
     started: int
     resident: int
+    cpu_seconds: float
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -48,7 +54,8 @@ def _process(pid: int) -> Process | None:
     fields = stat[stat.rfind(b")") + 2 :].split()  # the name before may hold anything, spaces and brackets too
     if len(fields) < 22 or fields[0] in b"ZXx":
         return None
-    return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), int(fields[21]) * _PAGE)
+    cpu_seconds = sum(map(int, fields[11:15])) / _TICKS
+    return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), int(fields[21]) * _PAGE, cpu_seconds)
 
 
 def _read(path: str) -> bytes:

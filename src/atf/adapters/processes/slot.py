@@ -16,7 +16,7 @@ from atf.adapters.processes.frames import FrameTooLong
 from atf.adapters.processes.limits import MIB, RunLimits
 from atf.adapters.processes.process_table import Process, ProcessTable, living_processes, shared_out_memory
 from atf.adapters.processes.run_future import Outcome, RunFuture
-from atf.jobs.child_run import ChildDied, HandlerFailed, RunTimedOut
+from atf.jobs.child_run import ChildDied, HandlerFailed, RunQuota, RunTimedOut
 
 _LOGGER = logging.getLogger(__name__)
 _GIVE_UP_SECONDS: Final = 10.0
@@ -45,6 +45,7 @@ class QueuedRun:
     request: bytes
     max_seconds: float
     future: RunFuture
+    quota: RunQuota
 
 
 class Slot:
@@ -56,6 +57,7 @@ class Slot:
         self._limits = limits
         self._runs_left = most_runs
         self._run: QueuedRun | None = None
+        self._cpu_before = 0.0
         self._outcome: Outcome | None = None
         self.deadline_at = float("inf")
         self._look_again_at = 0.0
@@ -67,6 +69,8 @@ class Slot:
         self._runs_left -= 1
         self.phase = Phase.BUSY
         self.deadline_at = time.monotonic() + run.max_seconds
+        if run.quota.cpu_seconds is not None:  # the child has done other runs before
+            self._cpu_before = _cpu_seconds(self.child.members(living_processes()))
         self.child.request(run.request)
 
     def read(self) -> None:
@@ -167,17 +171,34 @@ class Slot:
         if len(members) > self._limits.processes:
             self._kill_for(f"process limit of {self._limits.processes}")
         elif self._is_over_memory(members):
-            self._kill_for(f"memory limit of {self._limits.memory_bytes // MIB} MiB")
+            self._kill_for(f"memory limit of {self._most_memory() // MIB} MiB")
+        elif self._is_over_time(members):
+            self._kill_for(f"limit of {self._quota.cpu_seconds:g} s of a processor")
+
+    @property
+    def _quota(self) -> RunQuota:
+        return RunQuota() if self._run is None else self._run.quota
+
+    def _most_memory(self) -> int:
+        return min(self._limits.memory_bytes, self._quota.memory_bytes or self._limits.memory_bytes)
+
+    def _is_over_time(self, members: Sequence[Process]) -> bool:
+        most = self._quota.cpu_seconds
+        return most is not None and _cpu_seconds(members) - self._cpu_before > most
 
     def _is_over_memory(self, members: Sequence[Process]) -> bool:
         """Pages that processes share are in the figure of each: their sum is a reason to look closer, no more."""
-        most = self._limits.memory_bytes
+        most = self._most_memory()
         return sum(one.resident for one in members) > most and shared_out_memory(members) > most
 
     def _kill_for(self, reason: str) -> None:
         if self.phase is Phase.BUSY:
             self._outcome = ChildDied(f"the child process was killed: {reason}", output=self.child.tail)
         self.kill()
+
+
+def _cpu_seconds(members: Sequence[Process]) -> float:
+    return sum(one.cpu_seconds for one in members)
 
 
 def _outcome_of(answer: dict[str, Any]) -> Outcome:

@@ -1,6 +1,17 @@
 """The schema as tables, one module a room; a fresh database and an upgraded one must both equal this."""
 
-from atf.storage.tables import alerts, health, market, notifications, runs, schedules, trading, users
+from atf.storage.tables import alerts, health, market, notifications, runs, schedules, security, trading, users
 from atf.storage.tables.metadata import metadata
 
-__all__ = ["alerts", "health", "market", "metadata", "notifications", "runs", "schedules", "trading", "users"]
+__all__ = [
+    "alerts",
+    "health",
+    "market",
+    "metadata",
+    "notifications",
+    "runs",
+    "schedules",
+    "security",
+    "trading",
+    "users",
+]

@@ -1,0 +1,96 @@
+"""Who may call what: one line a method of each service that callers reach. docs/security.md has it as a table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from atf.security.gate import Right, Rights, first_argument, of_filter
+from atf.security.role import Permission
+
+_SEE: Final = Right(Permission.VIEW, first_argument)
+_CHANGE: Final = Right(Permission.EDIT, first_argument)
+_LOOK: Final = Right(Permission.VIEW)
+_ADMINISTER: Final = Right(Permission.ADMINISTER)
+
+ALERTS: Final = Rights(
+    "alert",
+    {
+        "list_alerts": _SEE,
+        "get": _SEE,
+        "triggers": _SEE,
+        "actions": _SEE,
+        "last_seen": Right(Permission.VIEW, lambda stored: int(stored.user_id)),
+        "add": _CHANGE,
+        "edit": _CHANGE,
+        "pause": _CHANGE,
+        "resume": _CHANGE,
+        "mute": _CHANGE,
+        "unmute": _CHANGE,
+        "reset": _CHANGE,
+        "acknowledge": _CHANGE,
+        "delete": _CHANGE,
+    },
+)
+JOBS: Final = Rights(
+    "job",
+    {
+        "types": _LOOK,
+        "is_handled": _LOOK,
+        "expand_screener_target": _LOOK,
+        "list_schedules": _SEE,
+        "get_schedule": _SEE,
+        "create_schedule": _CHANGE,
+        "update_schedule": _CHANGE,
+        "pause_schedule": _CHANGE,
+        "resume_schedule": _CHANGE,
+        "delete_schedule": _CHANGE,
+        "trigger_schedule": _CHANGE,
+        "list_runs": Right(Permission.VIEW, of_filter),
+        "get_run": _SEE,
+        "get_run_statistics": _SEE,
+        "create_run": _CHANGE,
+        "cancel_run": _CHANGE,
+        "retry_run": _CHANGE,
+        "list_misfires": _SEE,
+        "list_dead_letters": Right(Permission.VIEW, of_filter),
+        "get_dead_letter": _SEE,
+        "requeue_dead_letter": _CHANGE,
+        "drop_dead_letter": _CHANGE,
+        "list_workers": _LOOK,
+        "cleanup_old_runs": _ADMINISTER,
+        # The doors of outside programs that do runs themselves: those of everybody.
+        "get_pending_runs": _ADMINISTER,
+        "claim_run": _ADMINISTER,
+        "claim_runs": _ADMINISTER,
+        "complete": _ADMINISTER,
+        "fail": _ADMINISTER,
+        "update_run": _ADMINISTER,
+    },
+)
+MESSAGES: Final = Rights("message", {"list_deliveries": _SEE})
+QUIET_HOURS: Final = Rights("quiet_hours", {"status": _SEE, "set": _CHANGE, "clear": _CHANGE})
+UNIVERSES: Final = Rights(
+    "universe",
+    {
+        "members": _SEE,
+        "listing": _SEE,
+        "list_universes": _SEE,
+        "history": _SEE,
+        "load": _CHANGE,
+        "delete": _CHANGE,
+    },
+)
+FUNDAMENTALS: Final = Rights("fundamentals", {"newest": _LOOK, "of": _LOOK, "load": Right(Permission.EDIT)})
+USERS: Final = Rights(
+    "user",
+    {
+        "add_user": _ADMINISTER,
+        "list_users": _ADMINISTER,
+        "get_user": _ADMINISTER,
+        "set_role": _ADMINISTER,
+        "disable_user": _ADMINISTER,
+        "approve_user": _ADMINISTER,
+        "change_limits": _ADMINISTER,
+    },
+)
+AUDIT: Final = Rights("audit", {"entries": _ADMINISTER})
