@@ -11,12 +11,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from atf.errors import InvalidAlertRule, Problems
+from atf.security.limits import LARGEST_PAYLOAD, LONGEST_URL
 
 MOST_ACTIONS: Final = 10
 """As the schema has it."""
-LARGEST_PAYLOAD: Final = 16 * 1024
-"""Bytes of the payload as JSON."""
-LONGEST_URL: Final = 2000
 TRIGGER_FIELD: Final = "trigger"
 """Under this name the trigger is told, beside the fields of the action's own payload."""
 

@@ -13,6 +13,7 @@ from atf.alerts.case_outcome import ERROR, Difference, Replayed, differences
 from atf.alerts.cases import parse_cases
 from atf.cli.json_input import read_json
 from atf.cli.output import JsonOption, print_json, print_table
+from atf.security.limits import LARGEST_CASES
 from atf.settings import load_settings
 
 app = typer.Typer()
@@ -35,7 +36,8 @@ def replay(
     """
     from atf.bootstrap.alert_replay import replay_cases  # it migrates, which no other command should load
 
-    wanted = parse_cases(read_json(cases if cases == "-" else f"@{cases}", "CASES.json"), with_expected=check)
+    given = read_json(cases if cases == "-" else f"@{cases}", "CASES.json", largest=LARGEST_CASES)
+    wanted = parse_cases(given, with_expected=check)
     found = replay_cases(load_settings(), wanted)
     differing = differences(wanted, found)
     if as_json:

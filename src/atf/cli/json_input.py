@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from atf.errors import InvalidInput
+from atf.security.limits import LARGEST_DOCUMENT
+
+Text = TypeVar("Text", str, bytes)
 
 
-def read_json(given: str, field: str) -> Any:
-    """Return what ``given`` says: JSON itself, @FILE, or - for standard input. Errors: InvalidInput."""
-    text = _text_of(given, field)
+def read_json(given: str, field: str, *, largest: int = LARGEST_DOCUMENT) -> Any:
+    """Return what ``given`` says: JSON itself, @FILE, or - for standard input. Units: ``largest`` in bytes.
+
+    Errors: InvalidInput.
+    """
+    text = _text_of(given, field, largest)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as exc:
@@ -30,12 +36,20 @@ def named_value(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _text_of(given: str, field: str) -> str:
+def _text_of(given: str, field: str, largest: int) -> str:
+    """Return the text, of which never more is read than may be there: a device or a pipe has no end."""
     if given == "-":
-        return sys.stdin.read()
+        return _of_size(sys.stdin.read(largest + 1), field, largest)
     if not given.startswith("@"):
-        return given
+        return _of_size(given, field, largest)
     try:
-        return Path(given[1:]).read_text("utf-8")
+        with Path(given[1:]).open("rb") as file:
+            return _of_size(file.read(largest + 1), field, largest).decode("utf-8")
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name, or a file that is no UTF-8
         raise InvalidInput(f"cannot read {given[1:]}: {exc}", field=field) from exc
+
+
+def _of_size(text: Text, field: str, largest: int) -> Text:
+    if len(text) > largest:
+        raise InvalidInput(f"is larger than {largest // 1024} KiB, the most that is read", field=field)
+    return text

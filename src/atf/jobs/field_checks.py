@@ -9,17 +9,15 @@ from typing import Any, Final
 
 from atf.errors import InvalidInput, shown
 from atf.jobs.schema_validator import require_storable
+from atf.security.limits import LARGEST_PARAMS, LONGEST_NAME
 
 LARGEST_COUNT: Final = 2**31 - 1
-_LONGEST_TEXT: Final = 255
-_LARGEST_PARAMS: Final = 65_536
-"""Characters of JSON: every run keeps a copy of its own."""
 
 
 def require_text(value: object, field: str) -> str:
     """Return a name or target. NUL, line breaks and halves of characters are not printable."""
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT or not value.isprintable():
-        raise InvalidInput(f"must have 1 to {_LONGEST_TEXT} printable characters", field=field)
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME or not value.isprintable():
+        raise InvalidInput(f"must have 1 to {LONGEST_NAME} printable characters", field=field)
     return value
 
 
@@ -52,6 +50,6 @@ def require_params(value: object) -> Mapping[str, Any]:
     except InvalidInput as exc:
         raise InvalidInput(exc.reason, field=f"task_params.{exc.field}".rstrip(".")) from exc
     size = len(json.dumps(value))
-    if size > _LARGEST_PARAMS:
-        raise InvalidInput(f"are {size} characters of JSON; at most {_LARGEST_PARAMS}", field="task_params")
+    if size > LARGEST_PARAMS:
+        raise InvalidInput(f"are {size} characters of JSON; at most {LARGEST_PARAMS}", field="task_params")
     return value

@@ -16,13 +16,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from atf.errors import InvalidInput, Problems, shown
+from atf.security.limits import DEEPEST_DOCUMENT, LONGEST_TEXT
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
-_MOST_DEPTH: Final = 200
-_LONGEST_TEXT: Final = 4000
 _LARGEST_NUMBER: Final = sys.float_info.max
 _LONGEST_PATH: Final = 100
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
@@ -67,8 +66,8 @@ def require_storable(node: object, path: str = "", depth: int = 0) -> None:
 
     Errors: InvalidInput with the JSON path.
     """
-    if depth > _MOST_DEPTH:
-        raise InvalidInput(f"nested more than {_MOST_DEPTH} deep", field=f"{path[:_LONGEST_PATH]}...")
+    if depth > DEEPEST_DOCUMENT:
+        raise InvalidInput(f"nested more than {DEEPEST_DOCUMENT} deep", field=f"{path[:_LONGEST_PATH]}...")
     match node:
         case list():
             for index, part in enumerate(node):
@@ -111,8 +110,8 @@ def _require_finite(number: float, path: str) -> None:
 def _require_text(text: object, path: str) -> None:
     if not isinstance(text, str):
         raise InvalidInput(f"a field's name must be a text, got {shown(text)}", field=path)
-    if len(text) > _LONGEST_TEXT:
-        raise InvalidInput(f"has more than {_LONGEST_TEXT} characters", field=path)
+    if len(text) > LONGEST_TEXT:
+        raise InvalidInput(f"has more than {LONGEST_TEXT} characters", field=path)
     if not is_storable(text):
         raise InvalidInput(f"has characters that cannot be stored: {shown(text)}", field=path)
 

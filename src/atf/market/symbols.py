@@ -11,11 +11,10 @@ from typing import Final
 
 from atf.errors import InvalidInput, shown
 from atf.market.patterns import NO_PATTERNS, Patterns
+from atf.security.limits import LONGEST_SYMBOL
 
 ALWAYS_OPEN: Final = "24/7"
 WEEKDAYS: Final = "24/5"
-
-_LONGEST: Final = 64
 
 
 def _words(text: str) -> frozenset[str]:
@@ -107,7 +106,7 @@ def canonical(symbol: str) -> str:
     Errors: InvalidInput with ``field`` "symbol".
     """
     text = symbol.strip().upper()
-    if not symbol.isascii() or not text or len(text) > _LONGEST:
+    if not symbol.isascii() or not text or len(text) > LONGEST_SYMBOL:
         raise _no_symbol(symbol)
     pair = _PAIR.fullmatch(text) or _parted(text)
     if pair is not None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from atf.alerts.action import LARGEST_PAYLOAD, LONGEST_URL, MOST_ACTIONS, Action, ActionType, shown_url
+from atf.alerts.action import MOST_ACTIONS, Action, ActionType, shown_url
 from atf.alerts.alert import parse_alert
 from atf.errors import InvalidAlertRule
+from atf.security.limits import LARGEST_PAYLOAD, LONGEST_URL
 
 BOT = {"type": "bot", "bot_id": 7, "command": "start"}
 HOOK = {"type": "webhook", "url": "https://example.com/hook"}

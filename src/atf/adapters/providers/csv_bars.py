@@ -15,7 +15,9 @@ import numpy as np
 
 from atf.adapters.providers.bar_columns import KLINE_NAMES, FileRows, Layout, broken
 from atf.adapters.providers.file_times import lacks_offset, parse_time
+from atf.errors import InvalidInput
 from atf.market.bars import COLUMNS
+from atf.security.limits import LARGEST_BAR_FILE, LONGEST_LINE
 
 
 def read_csv(path: Path) -> FileRows:
@@ -58,12 +60,40 @@ def open_text(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
+def lines_of(path: Path, file: TextIO, largest: int) -> Iterator[str]:
+    """Yield the lines of a file. Errors: InvalidInput once it, or a line of it, has more characters than it may.
+
+    A few kilobytes of gzip can be gigabytes of text.
+    """
+    left = largest
+    while line := file.readline(LONGEST_LINE + 1):
+        left -= len(line)
+        if len(line) > LONGEST_LINE:
+            raise broken(path, f"has a line of more than {LONGEST_LINE} characters")
+        if left < 0:
+            raise too_large(path, largest)
+        yield line
+
+
+def text_of(path: Path, file: TextIO, largest: int) -> str:
+    """Return all of a file. Errors: InvalidInput if it has more characters than it may."""
+    text = file.read(largest + 1)
+    if len(text) > largest:
+        raise too_large(path, largest)
+    return text
+
+
+def too_large(path: Path, largest: int) -> InvalidInput:
+    """Return the refusal of a file with more characters than it may have."""
+    return broken(path, f"has more than {largest // 1024**2} MiB of text, the most that is read")
+
+
 @contextmanager
 def _rows(path: Path) -> Iterator[tuple[Layout, Iterator[tuple[int, list[str]]]]]:
     """Open a CSV file and yield its layout and its rows with their line numbers."""
     try:
         with reading_gzip(path), open_text(path) as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(lines_of(path, file, LARGEST_BAR_FILE), strict=True)
             first = next(reader, [])
             if len(first) == len(KLINE_NAMES) and first[0].isdecimal():
                 yield Layout.of(KLINE_NAMES), _whole_rows(path, KLINE_NAMES, reader, first)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from atf.adapters.providers.bar_columns import broken
+from atf.adapters.providers.csv_bars import lines_of
 from atf.errors import InvalidInput
 from atf.market.adjustment import AdjustmentFactor
+from atf.security.limits import LARGEST_TABLE
 
 _COLUMNS: Final = ("date", "price_factor", "split_factor")
 _FIRST_YEAR: Final = 1678
@@ -29,7 +31,7 @@ def read_factors(path: Path) -> tuple[AdjustmentFactor, ...]:
     rows: dict[date, AdjustmentFactor] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for line, factor in _factors(path, csv.DictReader(file, strict=True)):
+            for line, factor in _factors(path, csv.DictReader(lines_of(path, file, LARGEST_TABLE), strict=True)):
                 if factor.until_date in rows:
                     raise _broken_at(path, line, "date", f"has {factor.until_date} twice")
                 rows[factor.until_date] = factor

@@ -14,10 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from atf.adapters.providers.bar_columns import KLINE_NAMES, FileRows, Layout, broken
-from atf.adapters.providers.csv_bars import open_text, reading_gzip
+from atf.adapters.providers.csv_bars import open_text, reading_gzip, text_of
 from atf.adapters.providers.file_times import epoch_nanoseconds, lacks_offset, parse_time
 from atf.adapters.providers.yahoo_chart import ChartError, chart_rows
 from atf.market.bars import COLUMNS
+from atf.security.limits import LARGEST_BAR_FILE
 
 _FEWEST_CELLS: Final = 1 + len(COLUMNS)
 _ALLOWED: Final = "a list of objects or arrays, an object of columns, or an answer of Yahoo's charts"
@@ -38,7 +39,7 @@ def read_json(path: Path) -> FileRows:
 def _load(path: Path) -> Any:
     try:
         with reading_gzip(path), open_text(path) as file:
-            return json.load(file)
+            return json.loads(text_of(path, file, LARGEST_BAR_FILE))
     except json.JSONDecodeError as exc:
         raise broken(path, f"not JSON: {exc.msg}", place=f"line {exc.lineno}") from exc
     except ValueError as exc:  # such as a number of thousands of digits

@@ -12,6 +12,7 @@ from atf.adapters.providers.bar_columns import FileRows, Layout, broken
 from atf.adapters.providers.file_times import epoch_nanoseconds, lacks_offset, parse_time
 from atf.errors import ConfigurationError
 from atf.market.bars import COLUMNS, FloatArray, TimeArray
+from atf.security.limits import MOST_BAR_ROWS
 
 
 def read_parquet(path: Path) -> FileRows:
@@ -23,6 +24,7 @@ def read_parquet(path: Path) -> FileRows:
     try:
         with parquet.ParquetFile(path) as file:
             layout = _layout(path, file.schema_arrow.names)
+            require_few_rows(path, file, MOST_BAR_ROWS)
             table = file.read(columns=[layout.names[i] for i in _wanted(layout)])
     except (arrow.ArrowException, UnicodeDecodeError) as exc:
         raise broken(path, f"not a Parquet file that can be read: {exc}") from exc
@@ -47,6 +49,12 @@ def import_arrow() -> tuple[Any, Any]:
     except ImportError as exc:
         raise ConfigurationError("Parquet files need an extra: pip install 'atf[parquet]'") from exc
     return pyarrow, pyarrow.parquet
+
+
+def require_few_rows(path: Path, file: Any, most: int) -> None:
+    """Refuse a Parquet file of too many rows before any is unpacked. Errors: InvalidInput."""
+    if file.metadata.num_rows > most:
+        raise broken(path, f"has {file.metadata.num_rows:,} rows; at most {most:,} are read")
 
 
 def _layout(path: Path, names: Sequence[str]) -> Layout:

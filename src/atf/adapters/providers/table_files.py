@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from atf.adapters.providers.bar_columns import broken
-from atf.adapters.providers.csv_bars import open_text, reading_gzip
-from atf.adapters.providers.parquet_bars import import_arrow
+from atf.adapters.providers.csv_bars import lines_of, open_text, reading_gzip, text_of
+from atf.adapters.providers.parquet_bars import import_arrow, require_few_rows
 from atf.errors import InvalidInput
 from atf.market.symbols import canonical
+from atf.security.limits import LARGEST_TABLE, MOST_TABLE_ROWS
 
 SYMBOL_NAMES: Final = ("symbol", "ticker")
 
@@ -67,7 +68,7 @@ def read_csv_rows(path: Path) -> list[tuple[str, list[str]]]:
     """Read the rows of a CSV file that are not empty, each with its line."""
     try:
         with reading_gzip(path), open_text(path) as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(lines_of(path, file, LARGEST_TABLE), strict=True)
             return [(f"line {reader.line_num}", cells) for cells in reader if cells]
     except csv.Error as exc:
         raise broken(path, f"not a CSV file: {exc}") from exc
@@ -90,7 +91,7 @@ def read_json_table(path: Path) -> Table:
 def _json_items(path: Path) -> list[Any]:
     try:
         with reading_gzip(path), open_text(path) as file:
-            found = json.load(file)
+            found = json.loads(text_of(path, file, LARGEST_TABLE))
     except json.JSONDecodeError as exc:
         raise broken(path, f"not JSON: {exc.msg}", place=f"line {exc.lineno}") from exc
     except (ValueError, RecursionError) as exc:  # such as a number of thousands of digits, or a deep nesting
@@ -105,6 +106,7 @@ def read_parquet_table(path: Path) -> Table:
     arrow, parquet = import_arrow()
     try:
         with parquet.ParquetFile(path) as file:
+            require_few_rows(path, file, MOST_TABLE_ROWS)
             table = file.read()
         columns = [column.to_pylist() for column in table.columns]
     except (arrow.ArrowException, ValueError, OverflowError) as exc:

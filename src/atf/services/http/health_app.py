@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -15,6 +16,7 @@ from atf.health.service_health import ServiceHealth
 from atf.health.status import OverallHealth
 from atf.services.http.metrics import metrics_text
 from atf.services.http.payloads import health_payload, stats_payload
+from atf.services.http.request_wall import RequestWall
 
 _NOT_STORED: Mapping[str, str] = {"Cache-Control": "no-store"}
 
@@ -30,7 +32,7 @@ def build_health_app(health: ServiceHealth) -> Starlette:
     ]
     if health.counts:
         routes.append(Route("/stats", endpoints.stats))
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, middleware=[Middleware(RequestWall)])
 
 
 class _Endpoints:

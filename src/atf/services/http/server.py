@@ -16,6 +16,7 @@ import uvicorn
 
 from atf.errors import ConfigurationError
 from atf.lifecycle import Service
+from atf.security.limits import LARGEST_REQUEST_HEAD
 
 _LOGGER = logging.getLogger(__name__)
 HOST_SETTING: Final = "ATF_HEALTH_HOST"
@@ -79,6 +80,7 @@ class HttpServer(Service):
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=_STOP_SECONDS,
+            h11_max_incomplete_event_size=LARGEST_REQUEST_HEAD,
         )
 
 

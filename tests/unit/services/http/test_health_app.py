@@ -323,3 +323,9 @@ async def test_metrics_of_a_worker_tell_what_it_has_done(process: Process) -> No
         'atf_run_seconds_sum{type="report"} 7000.3',
     ):
         assert line in told, line
+
+
+async def test_no_endpoint_takes_a_body(scheduler: httpx.AsyncClient) -> None:
+    for path in ("/livez", "/readyz", "/health", "/metrics", "/stats"):
+        answer = await scheduler.request("GET", path, content=b"x")
+        assert (answer.status_code, answer.text) == (413, "no request with a body is taken here\n")
