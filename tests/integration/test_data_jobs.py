@@ -272,6 +272,43 @@ async def test_an_export_is_a_file_with_the_same_bars(desk: Desk) -> None:
     assert len(read_bars(path)) == 100
 
 
+EXPORT: dict[str, Any] = {
+    "since": "2024-01-01",
+    "operations": ["fetch", "cache", "export"],
+    "export_format": "csv",
+}
+
+
+@pytest.mark.parametrize(
+    "symbol", ["../../outside", "/etc/outside", "A/../../outside", "..", "a\\b", "x" * 65, ""]
+)
+async def test_a_symbol_that_was_written_past_atf_makes_no_file(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, symbol: str
+) -> None:
+    """A list of symbols that somebody has changed with SQL."""
+
+    async def members(*_: Any) -> Sequence[str]:
+        return [symbol, "AAPL"]
+
+    monkeypatch.setattr(Members, "members", members)
+    desk.venue.bars[Series(symbol, Timeframe.D1)] = days()
+    result = await desk.run(universe="majors", **EXPORT)
+    assert result["failed"] == [symbol]
+    assert "can be no name of a file" in result["outcomes"][symbol]["error"]
+    assert [path.name for path in desk.folder.rglob("*") if path.is_file()] == ["AAPL.csv"]
+    assert not [place for place in desk.folder.parents if (place / "outside.csv").exists()]
+
+
+async def test_an_export_does_not_follow_a_link_out_of_its_folder(
+    desk: Desk, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (desk.folder / "1d").symlink_to(elsewhere)
+    with pytest.raises(PermanentFailure, match="leads out of"):
+        await desk.run(symbols=["AAPL"], **EXPORT)
+    assert list(elsewhere.iterdir()) == []
+
+
 async def test_adjusting_stores_the_factors_of_dividends_and_exports_adjusted_prices(desk: Desk) -> None:
     result = await desk.run(
         symbols=["AAPL"],

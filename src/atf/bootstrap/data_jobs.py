@@ -12,10 +12,12 @@ from atf.adapters.providers.yahoo import YahooBarProvider
 from atf.bootstrap.providers import OpenProviders
 from atf.data_jobs.handler import DataProcessingHandler
 from atf.data_jobs.symbol_work import Tools
+from atf.errors import InvalidInput, shown
 from atf.indicators.indicator_service import IndicatorService
 from atf.market.bars import Bars, Series
 from atf.market.download import Downloader
 from atf.market.market_clock import MarketClock
+from atf.security.inner_path import inner_path
 from atf.settings import Settings
 from atf.storage.adjustments_repository import PostgresAdjustments
 from atf.storage.bars_repository import PostgresBarStore
@@ -40,8 +42,14 @@ class FolderExporter:
     folder: Path
 
     async def export(self, series: Series, bars: Bars, file_format: str) -> str:
-        """Write a whole file in place of an older one and return where it is."""
-        path = self.folder / str(series.timeframe) / f"{file_stem(series.symbol)}.{file_format}"
+        """Write a whole file in place of an older one and return where it is.
+
+        Errors: InvalidInput for a symbol that can be no file's name, and for a folder that leads elsewhere.
+        """
+        stem = file_stem(series.symbol)
+        if stem is None:  # symbols of a universe may have been written past ATF, with SQL
+            raise InvalidInput(f"{shown(series.symbol)} can be no name of a file")
+        path = inner_path(self.folder, f"{series.timeframe}/{stem}.{file_format}")
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         await asyncio.to_thread(write_bars, path, bars, series.symbol)
         return str(path)

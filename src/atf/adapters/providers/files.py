@@ -25,10 +25,11 @@ from atf.market.due_bars import DueBars
 from atf.market.forming import FormingBar
 from atf.market.provider import ProviderTraits
 from atf.market.symbols import canonical, file_spellings, yahoo_symbol
+from atf.security.inner_path import require_inside
+from atf.security.limits import LONGEST_SYMBOL
 
 _PART: Final = r"[A-Za-z0-9^$][A-Za-z0-9^$=+&._-]*"
 _SYMBOL: Final = re.compile(rf"{_PART}(/{_PART})?(:{_PART})?")
-_LONGEST_SYMBOL: Final = 64
 _REMEMBERED_BARS: Final = 2_000_000  # about 100 MB
 
 _Version = tuple[int, int]
@@ -102,6 +103,7 @@ class FilesBarProvider:
         remembered = self._cache.get(path, version)
         if remembered is not None:
             return remembered
+        require_inside(self._folder, path)
         try:
             bars = read_file(path)
         except InvalidInput:
@@ -163,7 +165,7 @@ def file_stem(symbol: str) -> str | None:
 
     A symbol comes from users: nothing that could leave the folder gets past this.
     """
-    if len(symbol) > _LONGEST_SYMBOL or ".." in symbol or not _SYMBOL.fullmatch(symbol):
+    if len(symbol) > LONGEST_SYMBOL or ".." in symbol or not _SYMBOL.fullmatch(symbol):
         return None
     return symbol.replace("/", "_").replace(":", "_")
 

@@ -542,6 +542,35 @@ async def test_of_two_files_the_folder_of_the_timeframe_counts(tmp_path: Path) -
     assert await closes(FilesBarProvider(tmp_path)) == [2]
 
 
+async def test_a_link_that_leads_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    outside = write(tmp_path / "outside" / "AAPL.csv", HEADER, row("2024-01-02"))
+    folder = tmp_path / "bars"
+    (folder / "1d").mkdir(parents=True)
+    provider = FilesBarProvider(folder)
+    (folder / "1d" / "AAPL.csv").symlink_to(outside)
+    with pytest.raises(InvalidInput, match="leads out of"):
+        await provider.closed_bars(DAILY, LATER, 1)
+    (folder / "1d" / "AAPL.csv").unlink()
+    (folder / "1d").rmdir()
+    (folder / "1d").symlink_to(outside.parent)
+    with pytest.raises(InvalidInput, match="leads out of"):
+        await provider.closed_bars(DAILY, LATER, 1)
+
+
+async def test_the_folder_itself_and_links_within_it_may_be_links(tmp_path: Path) -> None:
+    write(tmp_path / "real" / "daily" / "AAPL.csv", HEADER, row("2024-01-02", 4))
+    (tmp_path / "real" / "1d").symlink_to("daily")
+    (tmp_path / "bars").symlink_to("real")
+    assert await closes(FilesBarProvider(tmp_path / "bars")) == [4]
+
+
+async def test_what_is_no_ordinary_file_is_no_file_of_bars(tmp_path: Path) -> None:
+    (tmp_path / "1d").mkdir()
+    os.mkfifo(tmp_path / "1d" / "AAPL.csv")
+    with pytest.raises(NotFound):
+        await FilesBarProvider(tmp_path).closed_bars(DAILY, LATER, 1)
+
+
 async def test_symbols_are_those_of_bar_files_only_each_once_and_sorted(tmp_path: Path) -> None:
     for name in ("1d/MSFT.csv", "1h/MSFT.csv", "1h/BTC_USDT.csv", "IBM_1w.csv", "README.csv", "1d/notes.txt"):
         write(tmp_path / name, HEADER)
