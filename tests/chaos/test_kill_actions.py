@@ -95,6 +95,7 @@ def prepare(site: Site, url: str) -> None:
 
 def test_a_kill_between_acceptance_and_commit_repeats_the_webhook_with_its_key_and_no_command() -> None:
     with receiving() as receiver, Site() as site:
+        site.environment["ATF_WEBHOOK_ALLOWED_NETWORKS"] = "127.0.0.1"
         prepare(site, f"http://127.0.0.1:{receiver.server_port}/hook")
         site.environment["ATF_PAUSE_AT"] = "outbox.after_send"
         killed = site.ensure("notifications", 1)

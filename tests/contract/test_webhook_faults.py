@@ -24,6 +24,7 @@ from atf.adapters.channels.webhook_request import retry_after
 from atf.errors import PermanentFailure, TemporaryFailure
 from atf.logs import configure_logging
 from atf.notifications.message import Delivery
+from atf.security.outgoing_address import OutgoingAddresses
 from atf.testing.clocks import FakeClock
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -131,7 +132,7 @@ def delivery(url: str, **changes: Any) -> Delivery:
 
 
 def channel(timeout: timedelta = timedelta(seconds=10)) -> WebhookChannel:
-    return WebhookChannel(FakeClock(NOON), timeout=timeout)
+    return WebhookChannel(FakeClock(NOON), timeout=timeout, allowed=OutgoingAddresses.parse("127.0.0.1"))
 
 
 async def failure(url: str, kind: type[Exception], patience: timedelta = timedelta(seconds=10)) -> Exception:

@@ -70,7 +70,9 @@ async def test_webhooks_that_hang_hold_up_neither_messages_nor_commands_nor_anot
         url = f"http://127.0.0.1:{receiver.port}"
         outbox = PostgresOutbox(database)
         await outbox.add([webhook(f"hangs-{n}", f"{url}/never") for n in range(3)])
-        settings = Settings(database_url=database_url, notifications_port=0)
+        settings = Settings(
+            database_url=database_url, notifications_port=0, webhook_allowed_networks="127.0.0.0/8"
+        )
         async with notifications_process(settings, Progress()) as service, asyncio.timeout(30):
             await service.start()
             await eventually(all_hang)

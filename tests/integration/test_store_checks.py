@@ -13,10 +13,11 @@ import pytest
 from atf.adapters.providers.ccxt_exchange import CcxtBarProvider
 from atf.bootstrap.client import Client, open_client
 from atf.bootstrap.providers import OWN_PROVIDERS, open_providers
-from atf.errors import InvalidInput
+from atf.errors import ConfigurationError, InvalidInput
 from atf.jobs.run_request import RunCreate
 from atf.market.universes import EVERYBODY
 from atf.schedules.schedule import ScheduleCreate, ScheduleUpdate
+from atf.security.outgoing_address import SETTING
 from atf.settings import Settings
 from atf.storage.database import Database
 from atf.storage.universes_repository import PostgresUniverses
@@ -24,6 +25,7 @@ from atf.storage.universes_repository import PostgresUniverses
 # What the library of calendars uses of pandas is outdated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
+PUBLIC = "https://example.com/path-secret?key=secret"
 RSI = {"ticker": "AAPL", "timeframe": "1d", "rule": {"indicator": "rsi", "operator": "<", "value": 30}}
 
 
@@ -43,17 +45,27 @@ def alert(**params: Any) -> ScheduleCreate:
     return ScheduleCreate("rsi", "alert", "AAPL", "0 1 * * *", task_params={**RSI, **params})
 
 
+def hooked(*urls: str) -> ScheduleCreate:
+    """An alert with webhooks."""
+    return alert(actions=[{"type": "webhook", "url": url} for url in urls])
+
+
 GOOD = [
     nightly(symbols=["A"]),
     *(nightly(symbols=["A"], data_source=name) for name in (*OWN_PROVIDERS, "kraken")),
     nightly(universe="majors"),  # its first list is for a later day
     alert(),
     *(alert(calendar=name) for name in ("XNYS", "24/7", "24/5")),
+    hooked(PUBLIC, "http://8.8.8.8/x"),
 ]
 BAD: list[tuple[ScheduleCreate, str]] = [
     (nightly(symbols=["A"], data_source="yaho"), "task_params.data_source: .*; did you mean yahoo?"),
     (nightly(universe="major"), 'task_params.universe: there is no universe "major"; did you mean "majors"'),
     (alert(calendar="XNYX"), "task_params.calendar: .*; did you mean XNYS?"),
+    *(
+        (hooked(PUBLIC, f"http://{host}/secret"), rf"actions\[1\].url: .* is no public address; {SETTING} names")
+        for host in ("127.0.0.1", "[::1]", "2130706433", "localhost:8002", "me:secret@10.0.0.1", "nas", "a.local")
+    ),
 ]
 
 
@@ -68,8 +80,9 @@ async def test_what_names_things_that_are_there_is_stored(client: Client) -> Non
 async def test_what_names_others_is_refused_and_nothing_is_stored(client: Client) -> None:
     pytest.importorskip("ccxt")
     for one, sentence in BAD:
-        with pytest.raises(InvalidInput, match=sentence):
+        with pytest.raises(InvalidInput, match=sentence) as refused:
             await client.jobs.create_schedule(client.user_id, one)
+        assert "secret" not in str(refused.value)
         if one.job_type != "alert":
             with pytest.raises(InvalidInput, match=sentence):
                 await client.jobs.create_run(client.user_id, RunCreate(one.job_type, one.target, one.task_params))
@@ -86,6 +99,27 @@ async def test_a_change_to_others_is_refused_and_nothing_is_changed(client: Clie
         with pytest.raises(InvalidInput, match=sentence):
             await client.jobs.update_schedule(client.user_id, before.id, update)
         assert await client.jobs.get_schedule(client.user_id, before.id) == before
+
+
+async def test_every_url_that_must_not_be_asked_is_told(client: Client) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await client.jobs.create_schedule(client.user_id, hooked("http://10.0.0.1/", PUBLIC, "http://[fe80::1]/"))
+    assert [one.field for one in refused.value.problems] == ["actions[0].url", "actions[2].url"]
+
+
+async def test_where_the_settings_let_webhooks_go_is_stored(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, database_url=database_url, webhook_allowed_networks="10.0.0.0/8, nas")
+    async with open_client(settings) as opened:
+        await opened.jobs.create_schedule(opened.user_id, hooked("http://10.0.0.1/", "http://nas:8080/"))
+        with pytest.raises(InvalidInput, match=r"actions\[0\].url: other is no public address"):
+            await opened.jobs.create_schedule(opened.user_id, hooked("http://other/"))
+
+
+async def test_a_setting_that_cannot_be_read_is_told_at_once(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, database_url=database_url, webhook_allowed_networks="10.0.0.1/8")
+    with pytest.raises(ConfigurationError, match=rf'^{SETTING}: "10.0.0.1/8" is neither a network'):
+        async with open_client(settings):
+            pass
 
 
 async def test_without_the_extra_there_are_no_exchanges(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import psycopg
 from atf.alerts.schema_check import check_schemas
 from atf.bootstrap.database import database_url
 from atf.bootstrap.job_types import build_job_types
+from atf.bootstrap.outgoing import outgoing_addresses
 from atf.errors import AtfError, ConfigurationError
 from atf.indicators import registry
 from atf.jobs.schema_check import SchemaFinding, check_job_schemas
@@ -90,6 +91,7 @@ def _config_checks(review: SettingsReview) -> Iterator[Check]:
     if review.settings is not None:
         yield from _url_checks(review)
         yield _job_types(review.settings)
+        yield _webhooks(review.settings)
     yield _indicators()
 
 
@@ -115,6 +117,15 @@ def _job_types(settings: Settings) -> Check:
     if installed.plugins.problems:
         return Check("job types", Outcome.FAILED, "; ".join(installed.plugins.problems))
     return Check("job types", Outcome.OK, ", ".join(installed.types.names))
+
+
+def _webhooks(settings: Settings) -> Check:
+    try:
+        allowed = outgoing_addresses(settings)
+    except ConfigurationError as exc:
+        return Check("webhooks", Outcome.FAILED, str(exc))
+    others = [*map(str, allowed.networks), *sorted(allowed.hosts)]
+    return Check("webhooks", Outcome.OK, f"go to public addresses{''.join(f', {one}' for one in others)}")
 
 
 def _indicators() -> Check:

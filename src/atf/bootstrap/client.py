@@ -20,6 +20,7 @@ from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_market_clock, open_data_manager
+from atf.bootstrap.outgoing import outgoing_addresses
 from atf.bootstrap.providers import open_providers
 from atf.bootstrap.quotas import default_quotas
 from atf.bootstrap.store_checks import StoreChecks
@@ -158,7 +159,12 @@ def build_jobs(
         calendars=calendars,
         limits=UserLimits(settings.user_pending_runs_limit),
         handled=handled_types(installed),
-        permission=StoreChecks(ActionPermission(PostgresUsers(database)), calendars, PostgresUniverses(database)),
+        permission=StoreChecks(
+            ActionPermission(PostgresUsers(database)),
+            calendars,
+            PostgresUniverses(database),
+            outgoing_addresses(settings),
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from atf.adapters.channels.inbox import InboxChannel
 from atf.adapters.channels.webhook import WebhookChannel
 from atf.bootstrap.database import open_database
 from atf.bootstrap.health import MainService, with_health
+from atf.bootstrap.outgoing import outgoing_addresses
 from atf.clock import SystemClock
 from atf.jobs.lease import Lease
 from atf.lifecycle import Progress, Service
@@ -41,7 +42,11 @@ async def notifications_process(settings: Settings, progress: Progress) -> Async
     async with open_database(settings) as database, _listeners(database) as (own, outside):
         clock = None if await is_replaying(database) else SystemClock()
         inbox, bot = InboxChannel(PostgresOutbox(database)), BotChannel(PostgresBotCommands(database), clock)
-        webhook = WebhookChannel(clock, timeout=timedelta(seconds=settings.notification_timeout_seconds))
+        webhook = WebhookChannel(
+            clock,
+            timeout=timedelta(seconds=settings.notification_timeout_seconds),
+            allowed=outgoing_addresses(settings),
+        )
         lanes = _Lanes(settings, database)
         loops = [
             lanes.open("notifier", [ConsoleChannel(), inbox, bot], own, progress),

@@ -8,9 +8,11 @@ from typing import Any
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.alerts.action_permission import ActionPermission
+from atf.alerts.action_urls import require_allowed_urls
 from atf.bootstrap.providers import require_provider
 from atf.errors import InvalidInput, NotFound
 from atf.jobs.run import JobType
+from atf.security.outgoing_address import OutgoingAddresses
 from atf.storage.universes_repository import PostgresUniverses
 
 
@@ -21,6 +23,7 @@ class StoreChecks:
     actions: ActionPermission
     calendars: ExchangeCalendars
     universes: PostgresUniverses
+    outgoing: OutgoingAddresses
 
     async def require_allowed(self, user_id: int, job_type: str, task_params: Mapping[str, Any]) -> None:
         """Do nothing if the user may store this and all that it names is known.
@@ -29,6 +32,7 @@ class StoreChecks:
         """
         await self.actions.require_allowed(user_id, job_type, task_params)
         if job_type == JobType.ALERT:
+            require_allowed_urls(task_params, self.outgoing)
             await self._require_calendar(task_params.get("calendar"))
         elif job_type == JobType.DATA_PROCESSING:
             await require_provider(task_params.get("data_source"), field="task_params.data_source")

@@ -201,6 +201,11 @@ class Settings(BaseSettings):
         ),
     ] = Field(default=3, ge=0, le=1000, description="tries of a delivery after the first; then it is DEAD")
     notification_batch_size: int = Field(default=100, ge=1, le=10_000, description="deliveries claimed at once")
+    webhook_allowed_networks: str = Field(
+        default="",
+        description="where webhooks may go beside public addresses: networks, addresses and names of hosts with "
+        "commas, such as `192.168.1.0/24, nas.lan`",
+    )
     startup_delay_seconds: Annotated[
         SecondsOrNone, Names(variables=("SCHEDULER_STARTUP_DELAY",), key="startup_delay")
     ] = Field(

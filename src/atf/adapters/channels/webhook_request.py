@@ -15,8 +15,10 @@ from typing import Final
 
 import httpx
 
+from atf.adapters.channels.walled_transport import RefusedAddress, WalledTransport
 from atf.alerts.action import shown_url
 from atf.errors import PermanentFailure, TemporaryFailure
+from atf.security.outgoing_address import REFUSAL, OutgoingAddresses
 
 _EXCERPT: Final = 200
 """Characters of an answer that are kept with a refusal."""
@@ -27,21 +29,26 @@ _LONGEST_PAUSE: Final = 86_400.0
 _ASK_LATER: Final = (429, 503)
 
 
-async def post(url: str, body: bytes, headers: Mapping[str, str], patience: timedelta) -> None:
+async def post(
+    url: str, body: bytes, headers: Mapping[str, str], patience: timedelta, allowed: OutgoingAddresses
+) -> None:
     """Send one POST and look at what the other side says.
 
-    Redirects are not followed, proxies and passwords of the environment are not used. An answer's status is what
-    counts; of its body at most a short piece is read, and only after a refusal.
+    The connection goes to an allowed address or is not made. Redirects are not followed, proxies and passwords of
+    the environment are not used. An answer's status is what counts; of its body at most a short piece is read,
+    and only after a refusal.
 
     Errors: TemporaryFailure if there is no answer, or it says later; PermanentFailure if it says no, or if the
-            URL cannot be asked at all.
+            URL cannot or must not be asked at all.
     """
     try:
         async with (
-            _client(patience.total_seconds()) as client,
+            _client(patience.total_seconds(), allowed) as client,
             client.stream("POST", url, content=body, headers=dict(headers)) as response,
         ):
             await _require_accepted(response)
+    except RefusedAddress as exc:
+        raise PermanentFailure(f"{shown_url(url)} is not asked: its host {REFUSAL}") from exc
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as exc:
         raise PermanentFailure("the webhook's URL cannot be asked; look at the alert's actions") from exc
     except httpx.TimeoutException as exc:
@@ -50,11 +57,12 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], patience: time
         raise TemporaryFailure(f"{shown_url(url)} cannot be reached: {_reason(exc)}") from exc
 
 
-def _client(seconds: float) -> httpx.AsyncClient:
+def _client(seconds: float, allowed: OutgoingAddresses) -> httpx.AsyncClient:
     # Connecting and the handshake end by themselves before a caller's time-out: cancelled in a handshake, httpx
     # leaves the connection open.
     timeout = httpx.Timeout(seconds, connect=seconds / 3)
-    return httpx.AsyncClient(verify=_trusted(), timeout=timeout, follow_redirects=False, trust_env=False)
+    transport = WalledTransport(_trusted(), allowed)
+    return httpx.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False)
 
 
 @cache
