@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from apscheduler.jobstores.base import BaseJobStore, JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
-from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from atf.adapters.apscheduler.cron_trigger import CronExpressionTrigger
+from atf.adapters.apscheduler.tick_store import TickStore
 from atf.errors import DatabaseUnavailable
 
 Callback = Callable[[], Awaitable[None]]
@@ -49,7 +49,7 @@ async def ring_bell(name: str, instant: str) -> None:
 
 def open_jobstore(engine: Engine) -> BaseJobStore:
     """Return the store that keeps the tick job in ``apscheduler_jobs``; stopping disposes of the engine."""
-    return SQLAlchemyJobStore(engine=engine, tablename="apscheduler_jobs")
+    return TickStore(engine, "apscheduler_jobs", f"{ring_bell.__module__}:{ring_bell.__qualname__}")
 
 
 class ApschedulerTimer:
