@@ -30,12 +30,13 @@ setup: $(VENV)/.installed ## Make .venv with everything in it (atf at .venv/bin/
 demo: setup ## Replay real prices through the whole pipeline (ONCE=1: a short one that ends by itself)
 	$(BIN)/atf demo $(if $(ONCE),--once)
 
-check: setup ## Lint, format, types, layers; prints the longest files and functions
+check: setup ## Lint, format, types, layers, known vulnerabilities; prints the longest files and functions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/longest.py
+	@$(BIN)/python tools/audit_dependencies.py
 
 format: setup ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
