@@ -17,6 +17,9 @@ ALL: Final[dict[str, Rights]] = {
     "fundamentals": rights.FUNDAMENTALS,
     "users": rights.USERS,
     "audit": rights.AUDIT,
+    "credentials": rights.CREDENTIALS,
+    "tokens": rights.TOKENS,
+    "identities": rights.IDENTITIES,
 }
 
 

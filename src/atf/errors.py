@@ -7,6 +7,7 @@ Adapters convert foreign exceptions into these with ``raise … from exc``; noth
     AtfError
     ├── ConfigurationError   fix a setting; the process exits before it opens a socket
     ├── InvalidInput         tell the user, never retry (InvalidAlertRule, InvalidCron)
+    ├── Unauthenticated      nobody knows who calls: sign in, or again
     ├── Forbidden            this user may not; ask somebody who may
     ├── NotFound / Conflict  the named thing is not there, or is in a state that does not allow this
     ├── TemporaryFailure     retry with back-off
@@ -103,6 +104,10 @@ class InvalidCron(InvalidInput):
 
 class InvalidAlertRule(InvalidInput):
     """An alert configuration that cannot be evaluated; ``field`` is the JSON path."""
+
+
+class Unauthenticated(AtfError):
+    """Who calls is not known; signing in helps. The text does not say what exactly was wrong."""
 
 
 class Forbidden(AtfError):

@@ -28,6 +28,7 @@ _SECRET_TEXTS: Final = (
         re.compile(r"(?i)(\b(?:password|passwd|secret|token|api_?key)\b[\"']?\s*[=:]\s*[\"']?)[^\s\"',&;]+"),
         rf"\1{_MASK}",
     ),
+    (re.compile(r"(\batf_[a-z]+_[0-9a-f]{16}_)[\w-]+"), rf"\1{_MASK}"),  # our own tokens, also within a link
 )
 
 EventDict = MutableMapping[str, Any]

@@ -24,7 +24,10 @@ from atf.jobs.run_request import RunCreate, RunUpdate
 from atf.notifications.quiet_hours import QuietHours
 from atf.schedules.schedule import ScheduleCreate, ScheduleUpdate
 from atf.security.audit import AuditFilter
+from atf.security.credentials_service import CredentialsService
+from atf.security.identities_service import IdentitiesService
 from atf.security.role import Permission, Role, permits
+from atf.security.tokens_service import TokensService
 from atf.security.users_service import UsersService
 from atf.settings import Settings
 from atf.storage.audit_repository import PostgresAuditLog
@@ -55,6 +58,7 @@ class Things:
     run: RunId
     letter: int
     record: AlertRecord
+    token: str
 
 
 Call = Callable[[Any, int, Things], Awaitable[object]]
@@ -123,6 +127,19 @@ CALLS: Final[dict[str, Call]] = {
     "users.approve_user": lambda s, u, t: s.approve_user("spare"),
     "users.change_limits": lambda s, u, t: s.change_limits("spare", {"alerts": 5}),
     "audit.entries": lambda s, u, t: s.entries(AuditFilter(), limit=1),
+    "credentials.change_password": lambda s, u, t: s.change_password(u, "", "too short"),
+    "credentials.replace_password": lambda s, u, t: s.replace_password(u, "too short"),
+    "credentials.make_password_link": lambda s, u, t: s.make_password_link(u),
+    "credentials.make_account_link": lambda s, u, t: s.make_account_link(u),
+    "tokens.add_token": lambda s, u, t: s.add_token(u, "new", ["view"]),
+    "tokens.list_tokens": lambda s, u, t: s.list_tokens(u),
+    "tokens.revoke_token": lambda s, u, t: s.revoke_token(u, t.token),
+    "tokens.add_service_token": lambda s, u, t: s.add_service_token("new", ["notify"]),
+    "tokens.list_service_tokens": lambda s, u, t: s.list_service_tokens(),
+    "tokens.revoke_service_token": lambda s, u, t: s.revoke_service_token("0" * 16),
+    "identities.begin_email": lambda s, u, t: s.begin_email(u, "ann@example.org"),
+    "identities.verify_email": lambda s, u, t: s.verify_email(u, "ann@example.org", "000000"),
+    "identities.list_identities": lambda s, u, t: s.list_identities(u),
 }
 ASIDE: Final = {"jobs.types", "jobs.is_handled"}
 """Not called here, as they are no coroutines and nobody's own."""
@@ -136,6 +153,9 @@ CLOSED: Final[dict[type, set[str]]] = {
     PostgresFundamentals: set(),
     UsersService: set(),
     PostgresAuditLog: {"record"},
+    CredentialsService: set(),
+    TokensService: set(),
+    IdentitiesService: set(),
 }
 
 
@@ -147,7 +167,10 @@ class Doors:
         self._services = {
             **{
                 name: getattr(client, name)
-                for name in ("alerts", "jobs", "outbox", "quiet_hours", "users", "audit")
+                for name in (
+                    *("alerts", "jobs", "outbox", "quiet_hours", "users", "audit"),
+                    *("credentials", "tokens", "identities"),
+                )
             },
             "universes": universes.universes,
             "fundamentals": universes.fundamentals,
@@ -204,7 +227,8 @@ async def things_of(user_id: int, admin: Client, rows: Rows) -> Things:
     )
     await rows.change("UPDATE alert_states SET last_seen = '\\x01' WHERE schedule_id = :id", id=alert.id)
     await admin.quiet_hours.set(user_id, NIGHT)
-    return Things(user_id, schedule.id, alert.id, run.run_id, letter, alert)
+    token = (await admin.tokens.add_token(user_id, "notebook", ["view"])).record.id
+    return Things(user_id, schedule.id, alert.id, run.run_id, letter, alert, token)
 
 
 def methods() -> list[tuple[str, Permission, bool]]:
@@ -302,7 +326,10 @@ def takes_a_number(method: str) -> bool:
 
 async def snapshot(house: House) -> object:
     user_id = house.things[OTHER].user_id
-    tables = ("job_schedules", "job_schedule_runs", "job_dead_letters", "msg_quiet_hours", "market_universes")
+    tables = (
+        *("job_schedules", "job_schedule_runs", "job_dead_letters", "msg_quiet_hours", "market_universes"),
+        *("api_tokens", "one_time_links", "email_codes", "user_passwords"),
+    )
     return [
         await house.rows.column(
             f"SELECT to_jsonb(t)::text FROM {table} t WHERE user_id = :user_id ORDER BY 1", user_id=user_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import urllib.error
@@ -64,6 +65,11 @@ def test_it_starts_everything_says_where_and_stops_in_order(installation: Instal
     said = installation.output("up")
     assert "scheduler runs as process" in said
     assert "http://127.0.0.1:" in said
+    assert re.search(
+        r"^set the owner's password: http://localhost:8000/account/setup#atf_setup_\S+ \(",
+        said,
+        re.MULTILINE,
+    )
     assert health(health_url(installation))["status"] == "healthy"
     refused = installation.run("up")
     assert refused.returncode == 1
@@ -74,6 +80,8 @@ def test_it_starts_everything_says_where_and_stops_in_order(installation: Instal
     assert nothing_runs(installation)
     assert "is killed" not in installation.output("up")
     assert started(installation).poll() is None
+    wait_for(lambda: installation.output("up").count("everything is up") == 2, what="for atf up again")
+    assert installation.output("up").count("set the owner's password: ") == 1  # that link still holds
 
 
 def test_killed_with_9_it_leaves_no_orphan_and_no_server(installation: Installation) -> None:

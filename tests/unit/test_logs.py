@@ -74,6 +74,7 @@ def test_a_traceback_is_part_of_its_line() -> None:
         '{"token": "hunter2"}',
         "api_key: hunter2",
         "https://me:hunter2@example.org/hook",
+        "see http://localhost:8000/account/setup#atf_setup_0123456789abcdef_hunter2-hunter2",
     ],
 )
 def test_secrets_in_texts_are_masked(text: str) -> None:

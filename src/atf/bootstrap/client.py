@@ -34,16 +34,23 @@ from atf.market.market_clock import MarketClock
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
 from atf.schedules.schedule import ScheduleDefaults
 from atf.security.caller import Caller, Origin
+from atf.security.credentials_service import CredentialsService
 from atf.security.gate import gated
+from atf.security.identities_service import IdentitiesService
+from atf.security.password import Passwords
+from atf.security.tokens_service import TokensService
 from atf.security.users_service import UsersService
 from atf.settings import Settings
 from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.audit_repository import PostgresAuditLog
 from atf.storage.bars_repository import PostgresBarStore
+from atf.storage.credentials_repository import PostgresCredentials
 from atf.storage.database import Database
+from atf.storage.identities_repository import PostgresIdentities
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.quiet_hours_repository import PostgresQuietHours
 from atf.storage.schedules_repository import PostgresJobsRepository
+from atf.storage.tokens_repository import PostgresTokens
 from atf.storage.universes_repository import PostgresUniverses
 from atf.storage.users_repository import PostgresUsers
 
@@ -58,6 +65,9 @@ class Client:
     caller: Caller
     users: UsersService
     audit: PostgresAuditLog
+    credentials: CredentialsService
+    tokens: TokensService
+    identities: IdentitiesService
     alerts: AlertsService
     jobs: JobsService
     clock: MarketClock
@@ -129,6 +139,9 @@ async def open_client(
                 caller,
                 gated(UsersService(users), caller, rights.USERS, log),
                 gated(log, caller, rights.AUDIT, log),
+                gated(build_credentials(database), caller, rights.CREDENTIALS, log),
+                gated(TokensService(PostgresTokens(database)), caller, rights.TOKENS, log),
+                gated(IdentitiesService(PostgresIdentities(database), log), caller, rights.IDENTITIES, log),
                 gated(alerts, caller, rights.ALERTS, log),
                 gated(jobs, caller, rights.JOBS, log),
                 clock,
@@ -144,6 +157,11 @@ async def known_caller(users: PostgresUsers, name: str, origin: Origin) -> Calle
     """Return a user as a caller, with the role that counts now. Errors: NotFound if there is no such user."""
     user = await users.active(name)
     return Caller(user.id, user.name, user.role, origin)
+
+
+def build_credentials(database: Database) -> CredentialsService:
+    """Return the service of passwords and links."""
+    return CredentialsService(PostgresCredentials(database), Passwords(), PostgresAuditLog(database))
 
 
 def build_jobs(

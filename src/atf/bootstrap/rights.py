@@ -93,4 +93,30 @@ USERS: Final = Rights(
         "change_limits": _ADMINISTER,
     },
 )
+# No token gives more than it has itself: what makes or changes ways to sign in is done by persons.
+_OWN_BY_PERSON: Final = Right(Permission.VIEW, first_argument, by_person=True)
+_ADMINISTER_BY_PERSON: Final = Right(Permission.ADMINISTER, by_person=True)
+CREDENTIALS: Final = Rights(
+    "password",
+    {
+        "change_password": _OWN_BY_PERSON,
+        "replace_password": _ADMINISTER_BY_PERSON,
+        "make_password_link": _ADMINISTER_BY_PERSON,
+        "make_account_link": _OWN_BY_PERSON,
+    },
+)
+TOKENS: Final = Rights(
+    "token",
+    {
+        "add_token": Right(Permission.KEEP_SECRETS, first_argument, by_person=True),
+        "list_tokens": _SEE,
+        "revoke_token": _OWN_BY_PERSON,
+        "add_service_token": _ADMINISTER_BY_PERSON,
+        "list_service_tokens": _ADMINISTER,
+        "revoke_service_token": _ADMINISTER_BY_PERSON,
+    },
+)
+IDENTITIES: Final = Rights(
+    "identity", {"begin_email": _OWN_BY_PERSON, "verify_email": _OWN_BY_PERSON, "list_identities": _SEE}
+)
 AUDIT: Final = Rights("audit", {"entries": _ADMINISTER})

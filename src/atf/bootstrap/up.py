@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from atf.bootstrap.accounts import first_start_sentence
 from atf.bootstrap.database import open_database, uninterrupted
 from atf.bootstrap.home_lock import only_one
 from atf.bootstrap.migration import migrate_database
@@ -34,6 +35,8 @@ async def up_process(settings: Settings, tell: Callable[[str], None]) -> AsyncIt
         tell(f"data in {settings.home}; starting the database")
         await uninterrupted(asyncio.to_thread(migrate_database, settings))
         async with open_database(settings) as database:
+            if (sentence := await first_start_sentence(database, settings)) is not None:
+                tell(sentence)
             children = [
                 ChildCommand(name, words, environment={"SCHEDULER_STARTUP_DELAY": "0"})
                 for name, words in _SERVICES.items()

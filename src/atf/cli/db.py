@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import typer
 
 from atf.bootstrap import database as bootstrap
+from atf.bootstrap.accounts import told_at_first_start
 from atf.bootstrap.migration import migrate_database
 from atf.cli.output import JsonOption, print_fields, print_json
 from atf.errors import ConfigurationError
@@ -64,10 +66,16 @@ def url() -> None:
 def migrate() -> None:
     """Bring the database to the schema of this version; repeat it as often as you like.
 
+    As long as the owner has no password, nor a link for one that still holds, it prints such a link.
+
     Example: atf db migrate
     """
-    before, now = migrate_database(load_settings())
+    settings = load_settings()
+    before, now = migrate_database(settings)
     typer.echo(f"schema {now}: nothing to do" if before == now else f"schema {before or 'none'} → {now}")
+    sentence = asyncio.run(told_at_first_start(settings))
+    if sentence is not None:
+        typer.echo(sentence)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

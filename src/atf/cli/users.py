@@ -1,15 +1,21 @@
-"""``atf users``: who may use this installation, as what, and how much."""
+"""``atf users``: who may use this installation, as what, how much, and how they get in."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Final
 
 import typer
 
+from atf.bootstrap.accounts import link_sentence
+from atf.bootstrap.client import Client
 from atf.cli.client import with_client
 from atf.cli.output import JsonOption, UserOption, print_json, print_table
 from atf.errors import InvalidInput, shown
+from atf.security.one_time import Link, LinkPurpose
+from atf.security.password import checked_password
 from atf.security.user import Quotas, User, checked_role
+from atf.settings import load_settings
 
 app = typer.Typer()
 
@@ -107,6 +113,64 @@ def limits(
     wanted = {field: _limit(field, text) for field, text in given.items() if text is not None}
     changed = with_client(user, lambda client: client.users.change_limits(name, wanted))
     _tell(changed, f"limits of {changed.name}: {_words(changed.limits)}", as_json=as_json)
+
+
+@app.command()
+def link(
+    name: Name,
+    purpose: Annotated[
+        LinkPurpose | None, typer.Option("--purpose", help="setup or reset; without it the one that fits.")
+    ] = None,
+    user: UserOption = "owner",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a link by which a user sets a password, once; the last such link ends.
+
+    Whoever has the link sets the password: give it to nobody else.
+
+    Example: atf users link ann
+    """
+    settings = load_settings()
+    if purpose is LinkPurpose.LINK:
+        raise InvalidInput("must be setup or reset", field="--purpose")
+
+    async def work(client: Client) -> Link:
+        found = await client.users.get_user(name)
+        return await client.credentials.make_password_link(found.id, purpose)
+
+    made = with_client(user, work)
+    if as_json:
+        url = made.url(settings.public_url)
+        print_json({"user": made.user, "purpose": made.purpose, "url": url, "expires_at": made.expires_at})
+    else:
+        typer.echo(link_sentence(made, settings))
+
+
+@app.command()
+def password(name: Name, user: UserOption = "owner") -> None:
+    """Set a user's password: asked for twice, or the first line of standard input; all the user's sessions end.
+
+    Example: atf users password ann
+    """
+
+    async def work(client: Client) -> User:
+        found = await client.users.get_user(name)
+        await client.credentials.replace_password(found.id, wanted)
+        return found
+
+    wanted = checked_password(_given_password())
+    typer.echo(f"the password of {with_client(user, work).name} is set")
+
+
+def _given_password() -> str:
+    """Return what is typed without being shown, or a line that is piped; everybody could read an argument."""
+    if not sys.stdin.isatty():
+        try:
+            return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise InvalidInput("must be text in UTF-8", field="password") from None
+    typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return typed
 
 
 def _limit(field: str, text: str) -> int | None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from atf.security.caller import Origin
+from atf.security.caller import Origin, Stranger
 
 
 class AuditOutcome(StrEnum):
@@ -28,7 +28,7 @@ class AuditEvent:
     """Something to record beside the changes that the database records; the caller is who acts now.
 
     ``action``: a subject and a verb, such as ``user.sign_in``; ``owner_id``: whose the object is; ``detail``: one
-    sentence, without secrets.
+    sentence, without secrets; ``stranger``: who it was, if nobody is known who acts.
     """
 
     action: str
@@ -37,6 +37,7 @@ class AuditEvent:
     object_id: str | None = None
     owner_id: int | None = None
     detail: str | None = None
+    stranger: Stranger | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Final
 
 from atf.errors import Forbidden
 from atf.security.role import Permission, Role, permits, roles_with
+from atf.security.scope import Scope, scope_of
 
 
 class Origin(StrEnum):
@@ -26,27 +27,50 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger:
+    """Somebody who is not known, or not yet: the door, and the machine the call came from."""
+
+    origin: Origin
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """A user who is known, with the role that counts now; ``address``: the machine the call came from, if any."""
+    """A user who is known, with the role that counts now; ``address``: the machine the call came from, if any.
+
+    ``scopes``: what the token permits by which the call came; None: whatever the role does.
+    """
 
     user_id: int
     name: str
     role: Role
     origin: Origin
     address: str | None = None
+    scopes: frozenset[Scope] | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the caller may do this: by the role, and by the token too if it has scopes."""
+        return permits(self.role, permission) and (self.scopes is None or scope_of(permission) in self.scopes)
 
     def require(self, permission: Permission) -> None:
         """Do nothing if the caller may do this. Errors: Forbidden that says who may."""
         if not permits(self.role, permission):
             who = " or ".join(roles_with(permission))
             raise Forbidden(f"{self.name} is a {self.role}, and only users of the role {who} may {permission}")
+        if not self.may(permission):
+            raise Forbidden(f"this token of {self.name} lacks the scope {scope_of(permission)}")
+
+    def require_whole(self) -> None:
+        """Do nothing if the caller came as a person. Errors: Forbidden if it was by a token with scopes."""
+        if self.scopes is not None:
+            raise Forbidden(f"a token may not do this for {self.name}; sign in with the password")
 
     def require_own(self, user_id: int) -> None:
         """Do nothing if what belongs to a user is the caller's, or the caller administers everybody's.
 
         Errors: Forbidden, which tells nothing of the other user.
         """
-        if user_id != self.user_id and not permits(self.role, Permission.ADMINISTER):
+        if user_id != self.user_id and not self.may(Permission.ADMINISTER):
             raise Forbidden(f"{self.name} may only see and change what is {self.name}'s own")
 
 

@@ -34,11 +34,13 @@ def of_filter(wanted: Any, *_: object, **__: object) -> int:
 class Right:
     """What it takes to call a method: a permission, and that the owner who is named is the caller.
 
-    ``owner_of`` gets the arguments of the call; None for what is nobody's own.
+    ``owner_of`` gets the arguments of the call; None for what is nobody's own. ``by_person``: tokens with scopes
+    may not, whatever their scopes are, as it would give them more than they have.
     """
 
     permission: Permission
     owner_of: OwnerOf | None = None
+    by_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,7 @@ class _Gate:
         async def call(*arguments: Any, **named: Any) -> Any:
             owner = right.owner_of(*arguments, **named) if right.owner_of is not None else None
             try:
-                self._caller.require(right.permission)
-                if owner is not None:
-                    self._caller.require_own(owner)
+                self._require(right, owner)
             except Forbidden as exc:
                 await self._refuse(name, owner, exc)
                 raise
@@ -87,6 +87,13 @@ class _Gate:
                 return await method(*arguments, **named)
 
         return call
+
+    def _require(self, right: Right, owner: int | None) -> None:
+        self._caller.require(right.permission)
+        if owner is not None:
+            self._caller.require_own(owner)
+        if right.by_person:
+            self._caller.require_whole()
 
     async def _refuse(self, name: str, owner: int | None, reason: Forbidden) -> None:
         action = f"{self._rights.subject}.{name}"

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from atf.settings.names import Setting
 
 _BEGINS: Final = "Input should be "
+_OWN_CHECK: Final = "Value error, "
 _PLAIN: Final = {"string_type": "must be a text", "bool_type": "must be true or false"}
 
 
@@ -31,4 +32,6 @@ def _requirement(kind: str, message: str) -> str:
         return _PLAIN[kind]
     if message.startswith(_BEGINS):
         return f"must be {message.removeprefix(_BEGINS).partition(', ')[0]}"
+    if message.startswith(_OWN_CHECK):
+        return message.removeprefix(_OWN_CHECK)
     return f"is not allowed ({message})"

@@ -7,10 +7,11 @@ docs/settings.md.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -27,6 +28,7 @@ SecondsOrNone = Annotated[float, Field(ge=0, le=_DAY, allow_inf_nan=False)]
 """A duration that may be left out by saying 0."""
 Pool = Annotated[int, Field(ge=1, le=1000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
+_PUBLIC_URL: Final = re.compile(r"https?://[^\s/?#@]{1,300}(/[^\s?#]{0,300})?")
 
 
 def default_home() -> Path:
@@ -44,6 +46,12 @@ def home_folder() -> Path:
     """Return ATF's home before all settings are read: the config file may lie in it."""
     named = os.environ.get("ATF_HOME")
     return Path(named) if named else default_home()
+
+
+def _checked_public_url(url: str) -> str:
+    if not _PUBLIC_URL.fullmatch(url):
+        raise ValueError("must be an address such as https://atf.example.org, without ? and #")
+    return url
 
 
 class _Part(BaseModel):
@@ -230,6 +238,10 @@ class Settings(BaseSettings):
         default=8001,
         description="port of the notification service; 0 takes any free one, as does a default that is taken "
         "already",
+    )
+    public_url: Annotated[str, AfterValidator(_checked_public_url)] = Field(
+        default="http://localhost:8000",
+        description="where people reach ATF with a browser, for the links that it prints and sends",
     )
     user_pending_runs_limit: int = Field(
         default=10_000,

@@ -10,9 +10,11 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.security.audit import AuditEntry, AuditEvent, AuditFilter, AuditOutcome
-from atf.security.caller import Origin, acting_caller
+from atf.security.caller import Origin, Stranger, acting_caller
 from atf.storage.database import Database
 
+STRANGER: Final = "(stranger)"
+"""Who is not known; no user can have a name like this."""
 _RECORD: Final = text(
     """
     INSERT INTO audit_log (actor_id, actor, origin, address, action, object_type, object_id, owner_id, outcome,
@@ -61,7 +63,9 @@ class PostgresAuditLog:
 
 async def record(connection: AsyncConnection, event: AuditEvent) -> None:
     """Add an entry within somebody's transaction."""
-    await connection.execute(_RECORD, {**asdict(event), **_actor()})
+    values = asdict(event)
+    del values["stranger"]
+    await connection.execute(_RECORD, {**values, **_actor(event.stranger)})
 
 
 async def record_doing(
@@ -72,8 +76,10 @@ async def record_doing(
         await record(connection, AuditEvent(action, AuditOutcome.DONE, object_type, object_id, owner_id))
 
 
-def _actor() -> Mapping[str, Any]:
+def _actor(stranger: Stranger | None) -> Mapping[str, Any]:
     caller = acting_caller()
+    if caller is None and stranger is not None:
+        return {"actor_id": None, "actor": STRANGER, "origin": stranger.origin, "address": stranger.address}
     if caller is None:
         return {"actor_id": None, "actor": "atf", "origin": Origin.SYSTEM, "address": None}
     return {

@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.errors import Conflict, NotFound
 from atf.security.role import Role
+from atf.security.session import SessionEnd
 from atf.security.user import Quotas, User, UserStatus
 from atf.storage.database import Database
+from atf.storage.stored_passwords import end_sessions
 
 _USER: Final = """
     id, name, role, is_active, approved_at, created_at,
@@ -64,8 +66,7 @@ class PostgresUsers:
     async def find(self, name: str) -> User | None:
         """Return a user by name, whatever the status."""
         async with self._database.transaction() as connection:
-            row = (await connection.execute(_FIND, {"name": name})).first()
-        return None if row is None else _user(row)
+            return await find_user(connection, name)
 
     async def list_users(self) -> Sequence[User]:
         """Return all users, oldest first."""
@@ -89,7 +90,7 @@ class PostgresUsers:
             return _user((await connection.execute(_SET_ROLE, {"id": user_id, "role": role})).one())
 
     async def set_active(self, user_id: int, *, is_active: bool) -> User:
-        """Let a user in, or out; who is out has no waiting runs any more and gets none.
+        """Let a user in, or out; who is out has no waiting runs any more and gets none, and no session either.
 
         Errors: Conflict if no active administrator would be left.
         """
@@ -97,6 +98,7 @@ class PostgresUsers:
             if not is_active:
                 await _require_another_admin(connection, user_id)
                 await connection.execute(_CANCEL_WAITING, {"id": user_id})
+                await end_sessions(connection, user_id, SessionEnd.DISABLED)
             return _user((await connection.execute(_SET_ACTIVE, {"id": user_id, "is_active": is_active})).one())
 
     async def change_limits(self, user_id: int, changes: Mapping[str, int | None]) -> User:
@@ -105,6 +107,12 @@ class PostgresUsers:
         statement = text(f"UPDATE users SET {assignments} WHERE id = :id RETURNING {_USER}")
         async with self._database.transaction() as connection:
             return _user((await connection.execute(statement, {"id": user_id, **changes})).one())
+
+
+async def find_user(connection: AsyncConnection, name: str) -> User | None:
+    """Return a user by name, whatever the status, within somebody's transaction."""
+    row = (await connection.execute(_FIND, {"name": name})).first()
+    return None if row is None else _user(row)
 
 
 async def roles_of(connection: AsyncConnection, user_ids: Collection[int]) -> dict[int, str]:

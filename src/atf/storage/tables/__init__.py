@@ -1,9 +1,21 @@
 """The schema as tables, one module a room; a fresh database and an upgraded one must both equal this."""
 
-from atf.storage.tables import alerts, health, market, notifications, runs, schedules, security, trading, users
+from atf.storage.tables import (
+    accounts,
+    alerts,
+    health,
+    market,
+    notifications,
+    runs,
+    schedules,
+    security,
+    trading,
+    users,
+)
 from atf.storage.tables.metadata import metadata
 
 __all__ = [
+    "accounts",
     "alerts",
     "health",
     "market",

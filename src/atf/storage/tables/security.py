@@ -88,7 +88,7 @@ _APPEND_ONLY: Final = (
 _REVOKE: Final = "REVOKE UPDATE, DELETE, TRUNCATE ON audit_log FROM PUBLIC, CURRENT_USER"
 
 
-def _audit(table: str, object_type: str, *, columns: str = "", ignored: str = "", masked: str = "") -> str:
+def audited(table: str, object_type: str, *, columns: str = "", ignored: str = "", masked: str = "") -> str:
     """Return the trigger that records each change of a row; updates only if they set one of ``columns``."""
     of = f" OF {columns}" if columns else ""
     return (
@@ -99,8 +99,8 @@ def _audit(table: str, object_type: str, *, columns: str = "", ignored: str = ""
 
 # Schedules: what a tick advances is no change of theirs, and must not cost a call.
 _AUDITS: Final = (
-    _audit("users", "user"),
-    _audit(
+    audited("users", "user"),
+    audited(
         "job_schedules",
         "schedule",
         columns="name, target, task_params, cron, timezone, enabled, priority, misfire_grace_seconds, coalesce, "
@@ -108,7 +108,7 @@ _AUDITS: Final = (
         "retry_delay_seconds",
         ignored="next_run_at,updated_at,effective_from,version,group_id",
     ),
-    _audit("msg_quiet_hours", "quiet_hours", ignored="updated_at"),
+    audited("msg_quiet_hours", "quiet_hours", ignored="updated_at"),
 )
 for statement in (AUDIT_CHANGE, AUDIT_REFUSE, _APPEND_ONLY, _REVOKE, *_AUDITS):
     event.listen(metadata, "after_create", DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
