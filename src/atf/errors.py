@@ -24,22 +24,27 @@ from contextlib import AbstractContextManager
 from math import isfinite
 from typing import Final
 
+from atf.secrecy import concealed
+
 _LONGEST_SHOWN: Final = 100
 
 
 def shown(value: object) -> str:
-    """Return a value as its JSON reads, because that is what the user wrote; long ones are cut."""
+    """Return a value as its JSON reads, as that is what the user wrote; long ones are cut, secrets masked."""
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     try:
-        text = json.dumps(value, default=str)
+        text = concealed(json.dumps(value, default=str))
     except (ValueError, TypeError, RecursionError):  # such as an integer of more digits than Python prints
         return "a value that is too large to show"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 class AtfError(Exception):
-    """Base of all errors that ATF raises on purpose; its text is fit for a user."""
+    """Base of all errors that ATF raises on purpose; its text is fit for a user, and never says a secret."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(concealed(one) if isinstance(one, str) else one for one in args))
 
 
 class ConfigurationError(AtfError):
@@ -55,7 +60,7 @@ class InvalidInput(AtfError):
 
     def __init__(self, message: str, *, field: str = "", others: Sequence[InvalidInput] = ()) -> None:
         self.field = field
-        self.reason = message
+        self.reason = message = concealed(message)
         self.others = tuple(others)
         own = f"{field}: {message}" if field else message
         super().__init__("; ".join([own, *map(str, self.others)]))

@@ -17,9 +17,11 @@ import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import Processor
 
+from atf.secrecy import MASK as _MASK
+from atf.secrecy import concealed
+
 _IDS: Final = ("job_id", "run_id", "user_id", "bot_id")
 _CHATTY: Final = ("alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy", "uvicorn")
-_MASK: Final = "***"
 _SECRET_NAME: Final = re.compile(r"pass(word|wd)?$|secret|token|api_?key|credential|authorization", re.IGNORECASE)
 # scheme://user:password@host, and name=value or "name": "value" pairs of the same names
 _SECRET_TEXTS: Final = (
@@ -91,6 +93,7 @@ def _mask_secrets(_: object, __: str, line: EventDict) -> EventDict:
 def _masked(value: Any) -> Any:
     match value:
         case str():
+            value = concealed(value)
             for pattern, replacement in _SECRET_TEXTS:
                 value = pattern.sub(replacement, value)
             return value

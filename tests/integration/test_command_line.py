@@ -25,6 +25,7 @@ HEAVY = (
     "aiogram",
     "alembic",
     "ccxt",
+    "cryptography",
     "matplotlib",
     "pandas",
     "backtrader",
@@ -271,7 +272,7 @@ def test_test_db_passes_on_a_database_that_atf_can_use(atf: CommandLine, own_clu
         finished = atf("scheduler", "test-db", "--json", ATF_DATABASE_URL=url)
     assert finished.returncode == 0, finished
     checks = {one["subject"]: one["detail"] for one in json.loads(finished.stdout)["checks"]}
-    assert list(checks) == ["connection", "server", "schema", "notifications", "durability"]
+    assert list(checks) == ["connection", "server", "schema", "master key", "notifications", "durability"]
     assert "***" in checks["connection"]
 
 
@@ -394,6 +395,7 @@ def test_a_process_loads_no_library_that_it_does_not_need(process: str) -> None:
         ["users", "add"], ["users", "list"], ["users", "role"], ["users", "disable"], ["users", "approve"],
         ["users", "limits"], ["audit", "list"], ["audit", "export"],
         ["users", "link"], ["users", "password"], ["tokens", "add"], ["tokens", "list"], ["tokens", "revoke"],
+        ["secrets", "set"], ["secrets", "list"], ["secrets", "delete"], ["secrets", "rotate"],
     ],
 )  # fmt: skip
 def test_every_command_explains_itself_with_an_example(words: list[str]) -> None:

@@ -13,14 +13,17 @@ import psycopg
 from atf.alerts.schema_check import check_schemas
 from atf.bootstrap.database import database_url
 from atf.bootstrap.job_types import build_job_types
+from atf.bootstrap.master_keys import build_master_keys
 from atf.bootstrap.outgoing import outgoing_addresses
 from atf.errors import AtfError, ConfigurationError
 from atf.indicators import registry
 from atf.jobs.schema_check import SchemaFinding, check_job_schemas
+from atf.security.master_key import short_id
 from atf.settings import Settings, SettingsReview, load_settings, review_settings, unknown_sentence
 from atf.storage.database import MINIMUM_SERVER_VERSION, database_errors, parse_url, plain_url
 from atf.storage.listener import require_notifications
 from atf.storage.schema_version import schema_version
+from atf.storage.secrets_repository import stored_master_key_id
 
 _CONNECT_SECONDS: Final = 10
 _DURABLE: Final = ("fsync", "full_page_writes", "synchronous_commit")
@@ -61,7 +64,7 @@ def check_database() -> Sequence[Check]:
         return [Check("settings", Outcome.FAILED, str(exc))]
     try:
         with database_url(settings) as url:
-            return list(_database_checks(url, settings.database_direct_url or url))
+            return list(_database_checks(settings, url))
     except AtfError as exc:
         return [Check("connection", Outcome.FAILED, str(exc))]
 
@@ -142,7 +145,8 @@ def _check_url(url: str, origin: str) -> Check:
     return Check("database", Outcome.OK, f"{origin}: {shown}")
 
 
-def _database_checks(url: str, direct_url: str) -> Iterator[Check]:
+def _database_checks(settings: Settings, url: str) -> Iterator[Check]:
+    direct_url = settings.database_direct_url or url
     with (
         database_errors(),
         psycopg.connect(plain_url(url), autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection,
@@ -150,6 +154,7 @@ def _database_checks(url: str, direct_url: str) -> Iterator[Check]:
         yield Check("connection", Outcome.OK, parse_url(url).render_as_string(hide_password=True))
         yield _attempt("server", lambda: _server_version(connection))
         yield _attempt("schema", lambda: _schema(url))
+        yield _attempt("master key", lambda: _master_key(settings, url))
         yield _attempt("notifications", lambda: _notifications(direct_url))
         yield _attempt("durability", lambda: _durability(connection))
 
@@ -173,6 +178,12 @@ def _schema(url: str) -> str:
     version = schema_version(url)
     version.require_current()
     return f"schema {version.head}, the one of this ATF"
+
+
+def _master_key(settings: Settings, url: str) -> str:
+    key_id = stored_master_key_id(url)
+    build_master_keys(settings).require(key_id)
+    return "nothing is sealed yet" if key_id is None else f"{short_id(key_id)}, the one of this database"
 
 
 def _notifications(direct_url: str) -> str:

@@ -23,6 +23,7 @@ from atf.bootstrap.market import build_market_clock, open_data_manager
 from atf.bootstrap.outgoing import outgoing_addresses
 from atf.bootstrap.providers import open_providers
 from atf.bootstrap.quotas import default_quotas
+from atf.bootstrap.secrets import build_secrets
 from atf.bootstrap.store_checks import StoreChecks
 from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
@@ -38,6 +39,7 @@ from atf.security.credentials_service import CredentialsService
 from atf.security.gate import gated
 from atf.security.identities_service import IdentitiesService
 from atf.security.password import Passwords
+from atf.security.secrets_service import SecretsService
 from atf.security.tokens_service import TokensService
 from atf.security.users_service import UsersService
 from atf.settings import Settings
@@ -64,6 +66,7 @@ class Client:
 
     caller: Caller
     users: UsersService
+    secrets: SecretsService
     audit: PostgresAuditLog
     credentials: CredentialsService
     tokens: TokensService
@@ -138,6 +141,7 @@ async def open_client(
             yield Client(
                 caller,
                 gated(UsersService(users), caller, rights.USERS, log),
+                gated(build_secrets(settings, database), caller, rights.SECRETS, log),
                 gated(log, caller, rights.AUDIT, log),
                 gated(build_credentials(database), caller, rights.CREDENTIALS, log),
                 gated(TokensService(PostgresTokens(database)), caller, rights.TOKENS, log),

@@ -11,11 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
+from atf.bootstrap.master_keys import build_master_keys
 from atf.errors import AtfError
 from atf.settings import Settings
 from atf.storage.database import Database, DatabaseLimits, parse_url, plain_url
 from atf.storage.embedded import ClusterHandle, EmbeddedCluster
 from atf.storage.schema_version import schema_version, version_of
+from atf.storage.secrets_repository import master_key_id
 
 T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
@@ -86,19 +88,20 @@ def describe_database(settings: Settings) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Open the configured database, with the schema of this version.
+async def open_database(settings: Settings, *, needs_key: bool = True) -> AsyncIterator[Database]:
+    """Open the configured database, with the schema of this version and the master key that fits to it.
 
-    Errors: ConfigurationError that names the setting or the command that helps.
+    ``needs_key`` is false only for who is going to say another key. Errors: ConfigurationError that names the
+    setting or the command that helps; nothing has been changed then.
     """
     if settings.database_url is not None:
-        async with _connected(settings, settings.database_url) as database:
+        async with _connected(settings, settings.database_url, needs_key=needs_key) as database:
             yield database
         return
     handle = await _acquire(settings)
     keeper = asyncio.create_task(_keep_alive(handle), name="keeper of the embedded database")
     try:
-        async with _connected(settings, handle.url()) as database:
+        async with _connected(settings, handle.url(), needs_key=needs_key) as database:
             yield database
     finally:
         keeper.cancel()
@@ -128,7 +131,7 @@ async def uninterrupted(work: Awaitable[T]) -> T:
 
 
 @asynccontextmanager
-async def _connected(settings: Settings, url: str) -> AsyncIterator[Database]:
+async def _connected(settings: Settings, url: str, *, needs_key: bool) -> AsyncIterator[Database]:
     limits = DatabaseLimits(
         settings.database_pool_size,
         timedelta(seconds=settings.database_statement_timeout_seconds),
@@ -139,7 +142,10 @@ async def _connected(settings: Settings, url: str) -> AsyncIterator[Database]:
         await database.check_server()
         async with database.transaction() as connection:
             version = await connection.run_sync(version_of)
+            key_id = await connection.run_sync(master_key_id)
         version.require_current()
+        if needs_key:
+            build_master_keys(settings).require(key_id)
         yield database
     finally:
         await database.close()

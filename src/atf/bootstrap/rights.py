@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from atf.security.gate import Right, Rights, first_argument, of_filter
+from atf.security.gate import Right, Rights, first_argument, first_argument_or_platform, of_filter
 from atf.security.role import Permission
 
 _SEE: Final = Right(Permission.VIEW, first_argument)
 _CHANGE: Final = Right(Permission.EDIT, first_argument)
 _LOOK: Final = Right(Permission.VIEW)
 _ADMINISTER: Final = Right(Permission.ADMINISTER)
+_KEEP_SECRETS: Final = Right(Permission.KEEP_SECRETS, first_argument_or_platform)
 
 ALERTS: Final = Rights(
     "alert",
@@ -118,5 +119,14 @@ TOKENS: Final = Rights(
 )
 IDENTITIES: Final = Rights(
     "identity", {"begin_email": _OWN_BY_PERSON, "verify_email": _OWN_BY_PERSON, "list_identities": _SEE}
+)
+SECRETS: Final = Rights(
+    "secret",
+    {
+        "set_secret": _KEEP_SECRETS,
+        "list_secrets": _KEEP_SECRETS,
+        "delete_secret": _KEEP_SECRETS,
+        "rotate": _ADMINISTER,
+    },
 )
 AUDIT: Final = Rights("audit", {"entries": _ADMINISTER})

@@ -65,6 +65,7 @@ SUBJECTS: Final = (
     Subject("worker", "Run a worker."),
     Subject("users", "Add users; decide what they may do, and how much; set passwords, make links."),
     Subject("tokens", "Make, list and revoke tokens for programs and services."),
+    Subject("secrets", "Store, list and delete secrets; rotate the key that seals them."),
     Subject("audit", "Say who did what: list and export the audit log."),
     Subject("config", "Show the settings and where each comes from."),
     Subject("db", "Start, stop, migrate and look into the database."),

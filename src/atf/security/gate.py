@@ -25,6 +25,11 @@ def first_argument(user_id: int, *_: object, **__: object) -> int:
     return user_id
 
 
+def first_argument_or_platform(user_id: int | None, *_: object, **__: object) -> int:
+    """The owner is named first; None is the platform, which is no user's own and takes an administrator."""
+    return 0 if user_id is None else user_id
+
+
 def of_filter(wanted: Any, *_: object, **__: object) -> int:
     """The owner is named in a filter."""
     return int(wanted.user_id)

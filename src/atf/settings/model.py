@@ -138,6 +138,20 @@ class Settings(BaseSettings):
     database_lock_timeout_seconds: Seconds = Field(
         default=10, description="how long a statement waits for another transaction's lock"
     )
+    master_key: Annotated[str | None, Names(is_secret=True)] = Field(
+        default=None,
+        repr=False,
+        description="the key that seals secrets: 32 bytes in base64 or hex; better in a file, as other programs "
+        "of this account may read the environment",
+    )
+    master_key_file: Path | None = Field(
+        default=None,
+        description="file with that key, which only ATF's account may read; without both ATF's own database gets "
+        "`master.key` in ATF's home",
+    )
+    credentials_directory: Annotated[Path | None, Names(variables=("CREDENTIALS_DIRECTORY",))] = Field(
+        default=None, description="set by systemd; the key may be the credential `atf-master-key` in it"
+    )
     pg_user: str | None = Field(
         default=None,
         description="account that ATF's own server runs as when ATF runs as root; else `postgres` is looked for",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from atf.errors import ConfigurationError
+from atf.secrecy import MASK
 from atf.settings.checking import refusal
 from atf.settings.config_file import ConfigFile, read_config_file
 from atf.settings.environment import (
@@ -132,7 +133,7 @@ def _refusals(variables: Mapping[Setting, Variable]) -> Iterator[str]:
     for setting, variable in variables.items():
         reason = refusal(setting, variable.value, is_strict=False)
         if reason is not None:
-            found = repr(variable.value)
+            found = "***" if setting.is_secret else repr(variable.value)
             shown = found if len(found) <= _LONGEST_SHOWN else f"{found[:_LONGEST_SHOWN]}..."
             yield f"{variable.name}: {reason}, got {shown}"
 
@@ -143,7 +144,7 @@ def _explain(setting: Setting, review: SettingsReview, settings: Settings) -> Ex
     if isinstance(value, Path):
         value = str(value)
     elif setting.is_secret and value is not None:
-        value = masked_url(value)
+        value = masked_url(value) if setting.path[-1].endswith("_url") else MASK
     return ExplainedSetting(setting.name, value, source, origin, setting.variables, setting.file_key)
 
 

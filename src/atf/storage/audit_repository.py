@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.security.audit import AuditEntry, AuditEvent, AuditFilter, AuditOutcome
 from atf.security.caller import Origin, Stranger, acting_caller
+from atf.security.sealed_fields import masked
 from atf.storage.database import Database
 
 STRANGER: Final = "(stranger)"
@@ -91,5 +92,5 @@ def _actor(stranger: Stranger | None) -> Mapping[str, Any]:
 
 
 def _entry(row: Row[Any]) -> AuditEntry:
-    fields = {**row._mapping, "origin": Origin(row.origin), "outcome": AuditOutcome(row.outcome)}
-    return AuditEntry(**fields)
+    words = {"origin": Origin(row.origin), "outcome": AuditOutcome(row.outcome)}
+    return AuditEntry(**{**row._mapping, **words, "before": masked(row.before), "after": masked(row.after)})

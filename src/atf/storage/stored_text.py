@@ -6,6 +6,8 @@ import json
 import traceback
 from typing import Final
 
+from atf.secrecy import concealed
+
 _MOST_FRAMES: Final = 20
 _LONGEST_TRACEBACK: Final = 8_000
 _LONGEST_TEXT: Final = 10_000
@@ -23,7 +25,7 @@ def error_details(error: Exception) -> str:
     details = {
         "type": _kind(error),
         "message": storable_text(_message(error)),
-        "traceback": storable_text(lines[-_LONGEST_TRACEBACK:]),
+        "traceback": storable_text(concealed(lines)[-_LONGEST_TRACEBACK:]),
     }
     return json.dumps(details)
 
@@ -38,5 +40,5 @@ def _message(error: Exception) -> str:
 
 
 def storable_text(text_: str) -> str:
-    """Drop what PostgreSQL cannot hold: an error's own text must never keep it from being recorded."""
-    return text_[:_LONGEST_TEXT].replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    """Mask secrets and drop what PostgreSQL cannot hold: an error's text must not keep it from being recorded."""
+    return concealed(text_)[:_LONGEST_TEXT].replace("\0", "").encode("utf-8", "replace").decode("utf-8")

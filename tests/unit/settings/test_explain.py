@@ -36,6 +36,7 @@ def test_is_fit_for_json_and_has_no_passwords(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ATF_DATABASE_URL", "postgresql://ann:secret@db/atf")
     monkeypatch.setenv("ATF_DATABASE_DIRECT_URL", "postgresql://db/atf?user=ann&password=secret")
     monkeypatch.setenv("ATF_DATA_FILES", "/bars")
+    monkeypatch.setenv("ATF_MASTER_KEY", "secret://like-an-address")
     text = json.dumps([one.value for one in explain_settings().settings])
     assert "secret" not in text
     assert "ann:***@db" in text

@@ -109,6 +109,9 @@ _AUDITS: Final = (
         ignored="next_run_at,updated_at,effective_from,version,group_id",
     ),
     audited("msg_quiet_hours", "quiet_hours", ignored="updated_at"),
+    # A rotation changes no secret, and is told once, by the master key.
+    audited("secrets", "secret", ignored="key_id,wrapped_key,nonce,created_at,updated_at", masked="ciphertext"),
+    audited("master_key", "master_key", ignored="is_only,set_at"),
 )
 for statement in (AUDIT_CHANGE, AUDIT_REFUSE, _APPEND_ONLY, _REVOKE, *_AUDITS):
     event.listen(metadata, "after_create", DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
