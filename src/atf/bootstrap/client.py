@@ -23,7 +23,7 @@ from atf.bootstrap.market import build_market_clock, open_data_manager
 from atf.bootstrap.outgoing import outgoing_addresses
 from atf.bootstrap.providers import open_providers
 from atf.bootstrap.quotas import default_quotas
-from atf.bootstrap.secrets import build_secrets
+from atf.bootstrap.secrets import build_seals, build_secrets
 from atf.bootstrap.store_checks import StoreChecks
 from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
@@ -187,6 +187,7 @@ def build_jobs(
             PostgresUniverses(database),
             outgoing_addresses(settings),
         ),
+        seals=build_seals(settings, database),
     )
 
 

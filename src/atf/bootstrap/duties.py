@@ -15,6 +15,7 @@ from atf.alerts.evaluator import AlertEvaluator
 from atf.bootstrap.data_jobs import build_data_processing
 from atf.bootstrap.job_types import InstalledJobTypes
 from atf.bootstrap.providers import OpenProviders
+from atf.bootstrap.secrets import build_seals
 from atf.errors import InvalidInput
 from atf.jobs.child_run import HeavyExecutor, RunQuota
 from atf.jobs.handler import RunHandler
@@ -22,6 +23,8 @@ from atf.jobs.heavy_runner import HeavyRunner
 from atf.jobs.job_type import JobTypeDefinition
 from atf.jobs.missing_handler import MissingHandler
 from atf.jobs.run import JobType
+from atf.jobs.sensitive_handler import SensitiveHandler, checked_when_opened
+from atf.jobs.sensitive_jobs import SensitiveJobs
 from atf.jobs.worker import Duty
 from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
@@ -115,6 +118,10 @@ class Workbench:
         most = self.settings.executors.processpool.max_workers if is_heavy else self.settings.max_workers
         slots = options.concurrency.get(definition.name) or options.concurrency_of_all
         limits = replace(definition.limits, concurrency=slots or min(definition.limits.concurrency, most))
+        if definition.has_sensitive_fields and not is_batch:
+            sensitive = SensitiveJobs(self.installed.types, build_seals(self.settings, self.database))
+            handler = SensitiveHandler(handler, definition, sensitive)
+            definition = replace(definition, check=checked_when_opened)
         return Duty(replace(definition, limits=limits), handler, is_batch)
 
     def _handler(self, job_type: str) -> tuple[Any, bool]:

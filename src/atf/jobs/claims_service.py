@@ -1,7 +1,7 @@
 """Runs for programs outside of the worker processes: claim one or some, report how it went.
 
 Such a program holds a lease like a worker, under the name that it gives; what it claims is given to others when
-the lease is over. Claiming again extends it.
+the lease is over. Claiming again extends it. It gets sensitive fields masked: they are for handlers alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from atf.jobs.queue import Cancelled, Outcome, Outcomes, PutBack, Wanted
 from atf.jobs.retry import pause_before_retry
 from atf.jobs.run import ClaimedRun, Completion, Failure, RunId, RunRecord, RunStatus, WorkerId
 from atf.jobs.run_request import RunUpdate
+from atf.jobs.sensitive_jobs import SensitiveJobs
 
 LEASE: Final = timedelta(minutes=10)
 _MOST_AT_ONCE: Final = 10_000
@@ -78,16 +79,17 @@ class ClaimStore(Protocol):
 class ClaimsService:
     """The queue for programs outside of the worker processes."""
 
-    def __init__(self, store: ClaimStore, types: JobTypes) -> None:
+    def __init__(self, store: ClaimStore, types: JobTypes, sensitive: SensitiveJobs) -> None:
         self._claims = store
         self._types = types
+        self._sensitive = sensitive
 
     async def get_pending_runs(self, job_type: str | None = None, limit: int = 10) -> Sequence[RunRecord]:
         """Return runs that may begin now, next first. Looking takes nothing: claim what is wanted."""
         if job_type is not None:
             self._types.get(job_type)
         require_integer(limit, "limit", 1, _MOST_AT_ONCE)
-        return await self._claims.pending_runs(job_type, limit)
+        return [self._sensitive.run(run) for run in await self._claims.pending_runs(job_type, limit)]
 
     async def claim_run(self, run_id: RunId, worker_id: str, lease: timedelta = LEASE) -> ClaimedRun:
         """Take one run.
@@ -101,7 +103,7 @@ class ClaimsService:
         claimed = await self._claims.claim_run(holder, run_id, lease=lease, max_runtime=limits.max_runtime)
         if claimed is None:
             raise _not_claimable(await self._state(run_id))
-        return claimed
+        return self._sensitive.claimed(claimed)
 
     async def claim_runs(
         self, worker_id: str, types: Sequence[str], limit: int, lease: timedelta = LEASE
@@ -116,12 +118,13 @@ class ClaimsService:
             if len(claimed) < limit:
                 wanted = Wanted(one.name, limit - len(claimed), one.limits.max_runtime)
                 claimed += await self._claims.claim_runs(holder, [wanted])
-        return claimed
+        return [self._sensitive.claimed(run) for run in claimed]
 
     async def complete(self, run_id: RunId, worker_id: str, result: Mapping[str, Any]) -> None:
         """End a run that this holder has. Errors: NotFound; Conflict if it is no longer the holder's."""
         run = await self._held(run_id, worker_id)
-        await self._finish(_holder(worker_id), Completion(run, result))
+        sealed = await self._sensitive.sealed_result(run.user_id, run.job_type, result)
+        await self._finish(_holder(worker_id), Completion(run, sealed))
 
     async def fail(self, run_id: RunId, worker_id: str, error: str, *, permanent: bool = False) -> None:
         """Say that a run did not work out: it is tried again after a pause, unless it was the last attempt.
@@ -140,6 +143,7 @@ class ClaimsService:
         Errors: NotFound; Conflict for a change of state that there is not, or if somebody else has the run.
         """
         state = await self._state(run_id)
+        update = await self._sensitive.sealed_update(state.run, update)
         wanted = update.status
         if update.worker_id is not None and state.worker_id not in (None, update.worker_id):
             raise Conflict(f"run {run_id} belongs to {state.worker_id}")
@@ -147,7 +151,7 @@ class ClaimsService:
             if not state.status.may_become(wanted):
                 raise Conflict(f"run {run_id} is {state.status} and cannot become {wanted}")
             await self._move(state, wanted, update)
-        return await self._claims.annotate(run_id, update)
+        return self._sensitive.run(await self._claims.annotate(run_id, update))
 
     async def _move(self, state: RunState, wanted: RunStatus, update: RunUpdate) -> None:
         run_id = state.run.run_id

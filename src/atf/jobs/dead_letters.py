@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from atf.errors import Conflict, NotFound
 from atf.jobs.job_type import JobTypes
 from atf.jobs.run import RunId, RunRecord
 from atf.jobs.run_request import NewRun, attempts_of
+from atf.jobs.sensitive_jobs import SensitiveJobs
 from atf.market.market_clock import MarketClock
 
 
@@ -71,17 +72,26 @@ class DeadLetterStore(Protocol):
 class DeadLettersService:
     """Dead letters as users see them."""
 
-    def __init__(self, store: DeadLetterStore, clock: MarketClock, types: JobTypes) -> None:
+    def __init__(
+        self, store: DeadLetterStore, clock: MarketClock, types: JobTypes, sensitive: SensitiveJobs
+    ) -> None:
         self._letters = store
         self._clock = clock
         self._types = types
+        self._sensitive = sensitive
 
     async def list_dead_letters(self, wanted: DeadLetterFilter) -> Sequence[DeadLetter]:
         """Return dead letters, newest first."""
-        return await self._letters.list_dead_letters(wanted)
+        return [self._shown_letter(letter) for letter in await self._letters.list_dead_letters(wanted)]
 
     async def get_dead_letter(self, user_id: int, letter_id: int) -> DeadLetter:
-        """Return one. Errors: NotFound."""
+        """Return one, the sensitive fields of its run masked. Errors: NotFound."""
+        return self._shown_letter(await self._stored_letter(user_id, letter_id))
+
+    def _shown_letter(self, letter: DeadLetter) -> DeadLetter:
+        return replace(letter, job_snapshot=self._sensitive.snapshot(letter.job_type, letter.job_snapshot))
+
+    async def _stored_letter(self, user_id: int, letter_id: int) -> DeadLetter:
         letter = await self._letters.get_dead_letter(user_id, letter_id)
         if letter is None:
             raise NotFound(f"there is no dead letter {letter_id}")
@@ -89,13 +99,13 @@ class DeadLettersService:
 
     async def requeue_dead_letter(self, user_id: int, letter_id: int) -> RunRecord:
         """Run it again: a new run with all its attempts. Errors: NotFound; Conflict if that was done already."""
-        letter = await self.get_dead_letter(user_id, letter_id)
+        letter = await self._stored_letter(user_id, letter_id)
         if letter.requeued_run_id is not None:
             raise Conflict(f"dead letter {letter_id} was requeued already, as run {letter.requeued_run_id}")
         run = await self._letters.requeue_dead_letter(letter_id, await self._run_of(letter))
         if run is None:
             raise Conflict(f"dead letter {letter_id} was requeued or dropped by somebody else meanwhile")
-        return run
+        return self._sensitive.run(run)
 
     async def drop_dead_letter(self, user_id: int, letter_id: int) -> None:
         """Forget one. Errors: NotFound."""

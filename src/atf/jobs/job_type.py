@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from atf.errors import InvalidInput, shown
+from atf.jobs.sensitive_schema import MarkedFields, nothing_marked
 from atf.schedules.misfire import MisfirePolicy
 
 Check = Callable[[str, Mapping[str, Any]], None]
@@ -68,7 +69,8 @@ class JobTypeDefinition:
 
     ``check`` is applied when something is stored and again when it runs, ``fill`` only before it is stored. Runs
     of the class "alert" are kept for a day, those of "other" for months. A type that ``needs_schedule`` has no
-    runs of its own: what they work on is kept with the schedule.
+    runs of its own: what they work on is kept with the schedule. ``sensitive_params`` and ``sensitive_result``
+    say which fields of ``task_params`` and of results are stored sealed (``SchemaValidator.sensitive``).
     """
 
     name: str
@@ -78,6 +80,13 @@ class JobTypeDefinition:
     retention_class: str = "other"
     fill: Fill = as_given
     needs_schedule: bool = False
+    sensitive_params: MarkedFields = nothing_marked
+    sensitive_result: MarkedFields = nothing_marked
+
+    @property
+    def has_sensitive_fields(self) -> bool:
+        """Whether anything of this type is stored sealed."""
+        return bool(self.sensitive_params()) or bool(self.sensitive_result())
 
     def prepare(self, target: str, task_params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return task_params as they are stored, filled and checked. Errors: InvalidInput with the field."""
@@ -111,6 +120,10 @@ class JobTypes:
     def names(self) -> tuple[str, ...]:
         """The names, in the order of definition."""
         return tuple(self._definitions)
+
+    def find(self, name: str) -> JobTypeDefinition | None:
+        """Return a type's definition, None if it is not installed here."""
+        return self._definitions.get(name)
 
     def get(self, name: object) -> JobTypeDefinition:
         """Return a type's definition. Errors: InvalidInput that names the types there are."""

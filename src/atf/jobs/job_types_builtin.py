@@ -15,6 +15,7 @@ from atf.jobs import target as targets
 from atf.jobs.job_type import Check, Fill, JobLimits, JobTypeDefinition, as_given
 from atf.jobs.run import JobType
 from atf.jobs.schema_validator import SchemaValidator
+from atf.jobs.sensitive_schema import nothing_marked
 from atf.schedules.misfire import MisfirePolicy
 
 _SCHEMAS: Final = SchemaValidator("atf.jobs", root="task_params")
@@ -62,7 +63,8 @@ def builtin_types(
     once = MisfirePolicy.RUN_ONCE
 
     def defined(name: JobType, check: Check, fill: Fill = as_given, **more: Any) -> JobTypeDefinition:
-        return JobTypeDefinition(name, check, known[name], fill=fill, **more)
+        sensitive = _SCHEMAS.sensitive(check.schema) if isinstance(check, ParamsCheck) else nothing_marked
+        return JobTypeDefinition(name, check, known[name], fill=fill, sensitive_params=sensitive, **more)
 
     return (
         defined(

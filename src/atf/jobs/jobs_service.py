@@ -14,6 +14,7 @@ from atf.jobs.schedules_service import SchedulesService, ScheduleStore, StorePer
 from atf.market.market_clock import MarketClock
 from atf.schedules.calendars import CalendarSource
 from atf.schedules.schedule import ScheduleDefaults
+from atf.security.document_seals import DocumentSeals
 
 
 class JobsRepository(ScheduleStore, RunStore, ClaimStore, DeadLetterStore, OverviewStore, Protocol):
@@ -37,6 +38,7 @@ class JobsService(SchedulesService, RunsService, ClaimsService, DeadLettersServi
         limits: UserLimits | None = None,
         handled: Collection[str] | None = None,
         permission: StorePermission | None = None,
+        seals: DocumentSeals | None = None,
     ) -> None:
         limits = limits or UserLimits()
         SchedulesService.__init__(
@@ -47,10 +49,11 @@ class JobsService(SchedulesService, RunsService, ClaimsService, DeadLettersServi
             types=types,
             calendars=calendars,
             permission=permission,
+            seals=seals,
         )
-        RunsService.__init__(self, repository, self, clock, self.types, limits)
-        ClaimsService.__init__(self, repository, self.types)
-        DeadLettersService.__init__(self, repository, clock, self.types)
+        RunsService.__init__(self, repository, self, clock, self.types, limits, self._sensitive)
+        ClaimsService.__init__(self, repository, self.types, self._sensitive)
+        DeadLettersService.__init__(self, repository, clock, self.types, self._sensitive)
         OverviewService.__init__(self, repository)
         self._handled = handled
 

@@ -14,6 +14,7 @@ from atf.jobs.run import RunFilter, RunId, RunRecord, RunStatus
 from atf.jobs.run_request import NewRun, RunCreate, checked_request, run_again, run_of_request, run_of_schedule
 from atf.jobs.run_statistics import RunCounts, summary
 from atf.jobs.schedules_service import SchedulesService, UserLimits
+from atf.jobs.sensitive_jobs import SensitiveJobs
 from atf.jobs.target import symbols_in
 from atf.market.market_clock import MarketClock
 
@@ -70,16 +71,18 @@ class RunsService:
         clock: MarketClock,
         types: JobTypes,
         limits: UserLimits,
+        sensitive: SensitiveJobs,
     ) -> None:
         self._runs = store
         self._users_schedules = schedules
         self._clock = clock
         self._types = types
         self._limits = limits
+        self._sensitive = sensitive
 
     async def trigger_schedule(self, user_id: int, schedule_id: int) -> RunRecord:
         """Run a schedule now, paused or not, as it is now. Errors: NotFound."""
-        schedule = await self._users_schedules.get_schedule(user_id, schedule_id)
+        schedule = await self._users_schedules.stored_schedule(user_id, schedule_id)
         return await self._add(run_of_schedule(schedule, self._types))
 
     async def create_run(self, user_id: int, request: RunCreate) -> RunRecord:
@@ -87,17 +90,22 @@ class RunsService:
 
         Errors: InvalidInput that names the field; Conflict if too many of the user's are waiting.
         """
+        self._sensitive.conceal(request.job_type, request.task_params)
         request = checked_request(request, self._types)
         await self._users_schedules.require_allowed(user_id, request)
         await self._require_room(user_id)
+        request = await self._sensitive.sealed(user_id, request)
         return await self._add(run_of_request(user_id, request, self._types))
 
     async def list_runs(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """Return runs, newest first unless the filter sorts by something else."""
-        return await self._runs.list_runs(wanted)
+        return [self._sensitive.run(run) for run in await self._runs.list_runs(wanted)]
 
     async def get_run(self, user_id: int, run_id: RunId) -> RunRecord:
-        """Return a run. Errors: NotFound."""
+        """Return a run, its sensitive fields masked. Errors: NotFound."""
+        return self._sensitive.run(await self._stored_run(user_id, run_id))
+
+    async def _stored_run(self, user_id: int, run_id: RunId) -> RunRecord:
         run = await self._runs.get_run(user_id, run_id)
         if run is None:
             raise _no_run(run_id)
@@ -120,7 +128,7 @@ class RunsService:
 
         Errors: NotFound; Conflict if it has not ended, or if too many of the user's runs are waiting.
         """
-        run = await self.get_run(user_id, run_id)
+        run = await self._stored_run(user_id, run_id)
         if not run.status.is_final:
             raise Conflict(f"run {run_id} is {run.status}; only a run that has ended can be repeated")
         if run.job_id is None:
@@ -163,7 +171,7 @@ class RunsService:
         """In a replay a run belongs to the replay, at its time."""
         if self._clock.is_replay:
             new = replace(new, retention_class="replay", scheduled_for=await self._clock.now())
-        return await self._runs.add_run(new)
+        return self._sensitive.run(await self._runs.add_run(new))
 
     async def _require_room(self, user_id: int) -> None:
         most = self._limits.pending_runs

@@ -13,10 +13,12 @@ from atf.jobs.job_type import JobTypes
 from atf.jobs.job_types_builtin import builtin_types
 from atf.jobs.run_request import RunCreate
 from atf.jobs.schedule_checks import checked_schedule
+from atf.jobs.sensitive_jobs import SensitiveJobs
 from atf.market.market_clock import MarketClock
 from atf.schedules.calendars import CalendarSource
 from atf.schedules.fire_times import FireTimes
 from atf.schedules.schedule import UNCHANGED, Schedule, ScheduleCreate, ScheduleDefaults, ScheduleUpdate
+from atf.security.document_seals import DocumentSeals
 
 
 class ScheduleStore(Protocol):
@@ -85,6 +87,7 @@ class SchedulesService:
         types: JobTypes | None = None,
         calendars: CalendarSource | None = None,
         permission: StorePermission | None = None,
+        seals: DocumentSeals | None = None,
     ) -> None:
         self._schedules = store
         self._clock = clock
@@ -92,6 +95,7 @@ class SchedulesService:
         self._types = types or JobTypes(builtin_types())
         self._calendars = calendars
         self._permission = permission
+        self._sensitive = SensitiveJobs(self._types, seals)
 
     @property
     def types(self) -> JobTypes:
@@ -103,11 +107,14 @@ class SchedulesService:
 
         Errors: InvalidInput that names the field, Conflict if the user has too many; nothing is stored then.
         """
+        self._sensitive.conceal(schedule.job_type, schedule.task_params)
         schedule = self.prepare(schedule)
         await self.require_allowed(user_id, schedule)
         now = await self._clock.now()
         upcoming = await self._next_run(schedule, now)
-        return await self._schedules.create_schedule(user_id, schedule, now=now, next_fire_at=upcoming)
+        schedule = await self._sensitive.sealed(user_id, schedule)
+        made = await self._schedules.create_schedule(user_id, schedule, now=now, next_fire_at=upcoming)
+        return self._sensitive.schedule(made)
 
     def prepare(self, schedule: ScheduleCreate) -> ScheduleCreate:
         """Return the schedule as it can be stored, with the defaults for what it leaves open.
@@ -122,23 +129,26 @@ class SchedulesService:
             await self._permission.require_allowed(user_id, job.job_type, job.task_params)
 
     async def update_schedule(self, user_id: int, schedule_id: int, update: ScheduleUpdate) -> Schedule:
-        """Change what is given; with other times it fires from now on, at those.
+        """Change what is given; with other times it fires from now on, at those. A mask leaves a sensitive field.
 
         Errors: InvalidInput that names the field; Conflict if somebody else changed it first; nothing is changed
                 then.
         """
-        known = await self.get_schedule(user_id, schedule_id)
-        wanted = self.prepare(self._applied(update, known))
+        known = await self.stored_schedule(user_id, schedule_id)
+        self._sensitive.conceal(known.job_type, update.task_params)
+        before = await self._sensitive.opened(known)
+        wanted = self.prepare(self._applied(self._sensitive.unmasked(update, before), before.opened))
         await self.require_allowed(user_id, wanted)
         if update.version not in (None, known.version):
             raise _changed_meanwhile(known.id)
         now = await self._clock.now()
         moves = (wanted.cron, wanted.timezone, wanted.calendar) != known.rhythm
         upcoming = await self._next_run(wanted, now) if moves else None
+        wanted = await self._sensitive.sealed(user_id, wanted, before)
         changed = await self._schedules.update_schedule(known, wanted, now=now, next_fire_at=upcoming)
         if changed is None:
             raise _changed_meanwhile(known.id)
-        return changed
+        return self._sensitive.schedule(changed)
 
     def _applied(self, update: ScheduleUpdate, known: Schedule) -> ScheduleCreate:
         """Another target says other things in ``task_params`` than the one before, if they were not given too."""
@@ -149,7 +159,11 @@ class SchedulesService:
         return update.applied_to(known)
 
     async def get_schedule(self, user_id: int, schedule_id: int) -> Schedule:
-        """Return a schedule. Errors: NotFound."""
+        """Return a schedule, its sensitive fields masked. Errors: NotFound."""
+        return self._sensitive.schedule(await self.stored_schedule(user_id, schedule_id))
+
+    async def stored_schedule(self, user_id: int, schedule_id: int) -> Schedule:
+        """Return a schedule as it is stored, for services alone. Errors: NotFound."""
         is_possible = 0 < schedule_id <= LARGEST_COUNT
         schedule = await self._schedules.get_schedule(user_id, schedule_id) if is_possible else None
         if schedule is None:
@@ -157,8 +171,8 @@ class SchedulesService:
         return schedule
 
     async def list_schedules(self, user_id: int, job_type: str | None = None) -> Sequence[Schedule]:
-        """Return the user's schedules, oldest first."""
-        return await self._schedules.list_schedules(user_id, job_type)
+        """Return the user's schedules, oldest first, their sensitive fields masked."""
+        return [self._sensitive.schedule(one) for one in await self._schedules.list_schedules(user_id, job_type)]
 
     async def pause_schedule(self, user_id: int, schedule_id: int) -> Schedule:
         """Stop a schedule from firing; harmless when it is paused already."""

@@ -12,7 +12,8 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 
-from atf.errors import shown
+from atf.errors import InvariantViolation, shown
+from atf.jobs.sensitive_schema import marked_fields
 
 REQUIRED_SCHEMAS: Final = ("backup", "data_processing", "notification", "report", "screener")
 """The schemas of job types that the code asks for by name; that of alerts lies in ``alerts``."""
@@ -56,7 +57,7 @@ def _check(name: str, file: Traversable) -> SchemaFinding:
         return SchemaFinding(name, 0, f"line {exc.lineno}, column {exc.colno}: is not JSON: {exc.msg}")
     except SchemaError as exc:
         return SchemaFinding(name, 0, f"{exc.json_path}: is not JSON Schema 2020-12: {exc.message}")
-    except (OSError, ValueError, RecursionError) as exc:
+    except (OSError, ValueError, RecursionError, InvariantViolation) as exc:
         return SchemaFinding(name, 0, f"cannot be used: {exc}")
 
 
@@ -66,6 +67,7 @@ def _require_schema(schema: Any) -> dict[str, Any]:
     if schema.get("$schema") != _DIALECT:
         raise ValueError(f"$schema must be {_DIALECT}, got {shown(schema.get('$schema'))}")
     Draft202012Validator.check_schema(schema)
+    marked_fields(schema)
     return schema
 
 

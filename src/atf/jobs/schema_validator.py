@@ -11,12 +11,14 @@ import re
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from atf.errors import InvalidInput, Problems, shown
+from atf.errors import InvalidInput, InvariantViolation, Problems, shown
+from atf.jobs.sensitive_schema import MARK, MarkedFields, marked_fields
 from atf.security.limits import DEEPEST_DOCUMENT, LONGEST_TEXT
+from atf.security.sealed_fields import Marked
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -26,6 +28,8 @@ _LARGEST_NUMBER: Final = sys.float_info.max
 _LONGEST_PATH: Final = 100
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 """NUL, and halves of surrogate pairs."""
+_WATCHED: Final[set[tuple[str, str]]] = set()
+"""The schemas, by package and name, of which some job type seals the sensitive fields."""
 
 
 class SchemaValidator:
@@ -49,6 +53,11 @@ class SchemaValidator:
         except InvalidInput as exc:
             first, *others = (self._refusal(one.reason, field=self._path(one.field)) for one in exc.problems)
             raise self._refusal(first.reason, field=first.field, others=others) from exc.__cause__
+
+    def sensitive(self, schema: str) -> MarkedFields:
+        """Return what reads the fields that a schema marks as sensitive, for the definition of a job type."""
+        _WATCHED.add((self._package, schema))
+        return partial(_marked, self._package, schema)
 
     def _path(self, field: str) -> str:
         if not self._root or not field:
@@ -90,9 +99,10 @@ def _validated(document: object, package: str, schema: str) -> Mapping[str, Any]
     if not isinstance(document, Mapping):
         raise InvalidInput(f"must be a JSON object, got {shown(document)}")
     require_storable(document)
+    hides = bool(_require_watched(package, schema))
     problems = Problems()
     for error in sorted(_validator(package, schema).iter_errors(document), key=_telling_first):
-        problems.add(_refusal(error))
+        problems.add(_refusal(error, hides=hides))
     problems.raise_any()
     return document
 
@@ -113,19 +123,42 @@ def _require_text(text: object, path: str) -> None:
     if len(text) > LONGEST_TEXT:
         raise InvalidInput(f"has more than {LONGEST_TEXT} characters", field=path)
     if not is_storable(text):
-        raise InvalidInput(f"has characters that cannot be stored: {shown(text)}", field=path)
+        raise InvalidInput("has characters that cannot be stored: NUL, or half of a surrogate pair", field=path)
+
+
+@cache
+def _schema(package: str, schema: str) -> Any:
+    return json.loads(resources.files(package).joinpath(f"schemas/{schema}.schema.json").read_text("utf-8"))
+
+
+@cache
+def _marked(package: str, schema: str) -> Marked:
+    return marked_fields(_schema(package, schema))
+
+
+def _require_watched(package: str, schema: str) -> Marked:
+    """Return what a schema marks as sensitive; nothing is accepted of which nobody would seal it."""
+    marked = _marked(package, schema)
+    if marked and (package, schema) not in _WATCHED:
+        raise InvariantViolation(
+            f"the schema {schema} of {package} marks fields with {MARK}, and its job type does not say so: give"
+            f' its definition sensitive_params=SchemaValidator("{package}").sensitive("{schema}")'
+        )
+    return marked
 
 
 @cache
 def _validator(package: str, schema: str) -> Draft202012Validator:
     from jsonschema import Draft202012Validator
 
-    text = resources.files(package).joinpath(f"schemas/{schema}.schema.json").read_text("utf-8")
-    return Draft202012Validator(json.loads(text))
+    return Draft202012Validator(_schema(package, schema))
 
 
-def _refusal(error: ValidationError) -> InvalidInput:
+def _refusal(error: ValidationError, *, hides: bool) -> InvalidInput:
+    """``hides``: the document has sensitive fields, so that no sentence may have been made of its values."""
     path, wanted = _path(error), cast("Any", error.validator_value)
+    if hides and isinstance(error.schema, Mapping) and error.schema.get(MARK) is True:
+        return InvalidInput(f"is not as it must be: {error.validator} {shown(wanted)}", field=path)
     match error.validator:
         case "additionalProperties":
             return _unknown_field(error, path)
@@ -139,12 +172,15 @@ def _refusal(error: ValidationError) -> InvalidInput:
                 field=path,
             )
         case "type":
-            return InvalidInput(f"must be {_kind(error)}, got {shown(error.instance)}", field=path)
+            got = "" if hides else f", got {shown(error.instance)}"
+            return InvalidInput(f"must be {_kind(error)}{got}", field=path)
         case "maxItems":
             found = len(cast("Any", error.instance))
             return InvalidInput(f"has {found} entries, at most {wanted} are allowed", field=path)
         case "pattern":
             return InvalidInput(f"{shown(error.instance)} has characters that are not allowed", field=path)
+        case _ if hides:
+            return InvalidInput(f"is not as it must be: {error.validator}", field=path)
         case _:
             return InvalidInput(error.message, field=path)
 
