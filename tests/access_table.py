@@ -20,6 +20,7 @@ ALL: Final[dict[str, Rights]] = {
     "credentials": rights.CREDENTIALS,
     "tokens": rights.TOKENS,
     "identities": rights.IDENTITIES,
+    "secrets": rights.SECRETS,
 }
 
 

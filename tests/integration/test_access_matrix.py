@@ -27,6 +27,7 @@ from atf.security.audit import AuditFilter
 from atf.security.credentials_service import CredentialsService
 from atf.security.identities_service import IdentitiesService
 from atf.security.role import Permission, Role, permits
+from atf.security.secrets_service import SecretsService
 from atf.security.tokens_service import TokensService
 from atf.security.users_service import UsersService
 from atf.settings import Settings
@@ -140,13 +141,17 @@ CALLS: Final[dict[str, Call]] = {
     "identities.begin_email": lambda s, u, t: s.begin_email(u, "ann@example.org"),
     "identities.verify_email": lambda s, u, t: s.verify_email(u, "ann@example.org", "000000"),
     "identities.list_identities": lambda s, u, t: s.list_identities(u),
+    "secrets.set_secret": lambda s, u, t: s.set_secret(u, "mine", "a value of some length"),
+    "secrets.list_secrets": lambda s, u, t: s.list_secrets(u),
+    "secrets.delete_secret": lambda s, u, t: s.delete_secret(u, "mine"),
+    "secrets.rotate": lambda s, u, t: s.rotate(),
 }
 ASIDE: Final = {"jobs.types", "jobs.is_handled"}
 """Not called here, as they are no coroutines and nobody's own."""
 # What callers cannot reach at all: the doors of other services, and what services do among themselves.
 CLOSED: Final[dict[type, set[str]]] = {
     AlertsService: set(),
-    JobsService: {"prepare", "require_allowed"},
+    JobsService: {"prepare", "require_allowed", "stored_schedule"},
     PostgresOutbox: {"add", "claim", "settle", "release_held", "put_in_inbox"},
     PostgresQuietHours: set(),
     PostgresUniverses: set(),
@@ -156,6 +161,7 @@ CLOSED: Final[dict[type, set[str]]] = {
     CredentialsService: set(),
     TokensService: set(),
     IdentitiesService: set(),
+    SecretsService: {"reveal"},
 }
 
 
@@ -169,7 +175,7 @@ class Doors:
                 name: getattr(client, name)
                 for name in (
                     *("alerts", "jobs", "outbox", "quiet_hours", "users", "audit"),
-                    *("credentials", "tokens", "identities"),
+                    *("credentials", "tokens", "identities", "secrets"),
                 )
             },
             "universes": universes.universes,

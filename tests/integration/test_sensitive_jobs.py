@@ -1,6 +1,7 @@
 """Sensitive fields of jobs: sealed where they are stored, open for the handler alone, masked for all others."""
 
 import asyncio
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -217,6 +218,7 @@ async def test_seals_of_a_type_that_is_gone_are_masked(
 async def test_a_type_that_forgets_to_say_that_it_has_sensitive_fields_can_store_nothing(
     database: Database, market_clock: MarketClock, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    importlib.import_module(PACKAGE)  # its own definitions do say so, when it is loaded
     monkeypatch.setattr("atf.jobs.schema_validator._WATCHED", set())
     schemas = SchemaValidator(PACKAGE)
     limits = JobLimits(timedelta(seconds=5), 1, timedelta(seconds=1))

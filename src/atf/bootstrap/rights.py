@@ -126,7 +126,7 @@ SECRETS: Final = Rights(
         "set_secret": _KEEP_SECRETS,
         "list_secrets": _KEEP_SECRETS,
         "delete_secret": _KEEP_SECRETS,
-        "rotate": _ADMINISTER,
+        "rotate": _ADMINISTER_BY_PERSON,
     },
 )
 AUDIT: Final = Rights("audit", {"entries": _ADMINISTER})
