@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn
@@ -95,8 +97,20 @@ def _serve(requests: socket.socket) -> None:
         for stream in streams:
             os.close(stream)
         requests.send(str(pid).encode())
-        _, status = os.waitpid(pid, 0)
-        requests.send(str(os.waitstatus_to_exitcode(status)).encode())
+        status = _status_of(pid, requests)
+        with suppress(OSError):
+            requests.send(str(status).encode())
+
+
+def _status_of(pid: int, requests: socket.socket) -> int:
+    """Wait for the end of a command; it is killed if whoever asked for it ends before."""
+    ending = os.pidfd_open(pid)
+    readable, _, _ = select.select([ending, requests.fileno()], [], [])
+    if ending not in readable:
+        os.kill(pid, signal.SIGKILL)
+    os.close(ending)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def _become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
