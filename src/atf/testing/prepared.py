@@ -6,6 +6,7 @@ watches or kills from outside is started by ``Installation.start``, as a user st
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -43,6 +44,11 @@ class PreparedCommands:
                 env=environment,
                 stdin=subprocess.DEVNULL,
             )
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._ours.close()
+        self._process.wait()
 
     def run(
         self, words: Sequence[str], environment: Mapping[str, str], *, stdin: str | None, patience: float
