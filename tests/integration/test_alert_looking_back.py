@@ -196,7 +196,7 @@ async def test_a_stored_state_that_differs_is_told(
         ),
         (("preview", "{id}", "--ticker", "NOPE"), "no file of NOPE 1d in"),
         (("preview", "{id}", "--bars", "nowhere.csv"), "--bars: nowhere.csv cannot be read: No such file"),
-        (("preview", "--config", "nowhere.json"), "--config: cannot read nowhere.json: "),
+        (("preview", "--config", "nowhere.json"), "--config: cannot read nowhere.json: No such file"),
         (("preview", "--line", "T 1d: clse > 5"), ""),
         (("preview", "{id}", "--chart", "a.gif"), "chart: must end in .png, got a.gif"),
     ],

@@ -46,7 +46,13 @@ def _text_of(given: str, field: str, largest: int) -> str:
         with Path(given[1:]).open("rb") as file:
             return _of_size(file.read(largest + 1), field, largest).decode("utf-8")
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name, or a file that is no UTF-8
-        raise InvalidInput(f"cannot read {given[1:]}: {exc}", field=field) from exc
+        raise InvalidInput(f"cannot read {given[1:]}: {_reason(exc)}", field=field) from exc
+
+
+def _reason(exc: OSError | ValueError) -> str:
+    if isinstance(exc, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    return (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
 
 
 def _of_size(text: Text, field: str, largest: int) -> Text:
