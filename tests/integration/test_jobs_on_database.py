@@ -21,6 +21,7 @@ from atf.jobs.run import RunFilter, RunId, RunSort, RunStatus
 from atf.jobs.run_request import RunCreate, RunUpdate
 from atf.jobs.schedules_service import UserLimits
 from atf.schedules.schedule import Schedule, ScheduleCreate, ScheduleUpdate
+from atf.security.user import Quotas
 from atf.storage.database import Database
 from atf.storage.runs_repository import list_statement
 from atf.storage.schedules_repository import PostgresJobsRepository
@@ -794,3 +795,18 @@ async def test_the_mission_s_clean_up_deletes_old_runs(jobs: JobsService, rows: 
         await store_run(rows, at, started_at=at, status="COMPLETED")
     assert await rows.change(CLEAN_UP) == 1
     assert len(await jobs.list_runs(RunFilter(OWNER))) == 1
+
+
+async def test_of_many_who_take_the_last_place_of_a_user_at_once_one_gets_it(
+    database: Database, rows: Rows, market_clock: FakeMarketClock
+) -> None:
+    quotas = Quotas(schedules=2, runs_per_day=2)
+    jobs = JobsService(PostgresJobsRepository(database, quotas), market_clock, types=TYPES)
+    for take, table in (
+        (lambda: jobs.create_schedule(OWNER, DAILY), "job_schedules"),
+        (lambda: jobs.create_run(OWNER, HELLO), "job_schedule_runs"),
+    ):
+        await take()
+        found = await asyncio.gather(*(take() for _ in range(5)), return_exceptions=True)
+        assert [type(one) for one in found if isinstance(one, Exception)] == [Conflict] * 4
+        assert await rows.value(f"SELECT count(*) FROM {table}") == 2
