@@ -41,6 +41,20 @@ class Priority(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message: its name, such as ``chart.png``, its media type, its bytes."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is shown rather than offered."""
+        return self.media_type.startswith("image/")
+
+
+@dataclass(frozen=True, slots=True)
 class OutgoingMessage:
     """A message to be stored: ``dedup_key`` makes storing it twice the same as storing it once.
 
