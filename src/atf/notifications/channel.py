@@ -94,9 +94,9 @@ UNLIMITED: Final = ChannelLimits()
 class Channel(Protocol):
     """A way to reach a person.
 
-    ``is_idempotent``: whether sending a letter twice shows it once. ``disturbs``: whether a letter may ring or wake
-    somebody, so that it waits for the end of its user's quiet hours. ``form``: which text it wants beside the plain
-    one.
+    ``is_idempotent``: whether sending a letter twice shows it once. ``disturbs``: whether a letter may ring or
+    wake somebody, so that it waits for the end of its user's quiet hours. ``form``: which text it wants beside
+    the plain one.
     """
 
     name: str
@@ -109,9 +109,9 @@ class Channel(Protocol):
     async def send(self, letter: Letter) -> str | None:
         """Send and return the provider's id of the message, if it gives one.
 
-        Errors: ChannelUnavailable, ChannelThrottled, RecipientThrottled, RecipientMoved; any other TemporaryFailure
-                is this letter's, to be tried again a few times; PermanentFailure to give up (RecipientUnreachable if
-                nothing can reach this address any more). TimeoutError is raised by the caller, which cancels.
+        Errors: ChannelUnavailable, ChannelThrottled, RecipientThrottled, RecipientMoved; any other
+                TemporaryFailure is this letter's, to be tried again a few times; PermanentFailure to give up
+                (RecipientUnreachable if nothing can reach this address any more). Time-outs are the caller's.
         """
         ...
 
