@@ -15,6 +15,7 @@ ALL: Final[dict[str, Rights]] = {
     "quiet_hours": rights.QUIET_HOURS,
     "universes": rights.UNIVERSES,
     "fundamentals": rights.FUNDAMENTALS,
+    "data": rights.MARKET_DATA,
     "users": rights.USERS,
     "audit": rights.AUDIT,
     "credentials": rights.CREDENTIALS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Final
 
 import pytest
@@ -42,7 +43,7 @@ class House:
     database: Database
     ann: User
 
-    @property
+    @cached_property
     def accounts(self) -> AccountsService:
         return build_accounts(self.database, Passwords(CHEAP))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,12 +15,14 @@ from tests.access_table import ALL, access_table
 
 from atf.alerts.alerts_service import AlertRecord, AlertsService, NewAlert
 from atf.bootstrap.client import Client, open_client
+from atf.bootstrap.market_loading import MarketLoader, open_market_loader
 from atf.bootstrap.universes import UniversesClient, open_universes
 from atf.errors import AtfError, Forbidden, InvariantViolation, NotFound
 from atf.jobs.dead_letters import DeadLetterFilter
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import RunFilter, RunId
 from atf.jobs.run_request import RunCreate, RunUpdate
+from atf.market.bars import Series, Timeframe
 from atf.notifications.quiet_hours import QuietHours
 from atf.schedules.schedule import ScheduleCreate, ScheduleUpdate
 from atf.security.audit import AuditFilter
@@ -120,6 +122,10 @@ CALLS: Final[dict[str, Call]] = {
     "fundamentals.newest": lambda s, u, t: s.newest(["T"], DAY),
     "fundamentals.of": lambda s, u, t: s.of("T"),
     "fundamentals.load": lambda s, u, t: s.load([], source="x"),
+    "data.import_file": lambda s, u, t: s.import_file(Path("nowhere.csv"), None, None),
+    "data.import_factors": lambda s, u, t: s.import_factors(Path("nowhere.csv"), "T"),
+    "data.fetch": lambda s, u, t: s.fetch("nobody", Series("T", Timeframe.D1), None, None),
+    "data.providers": lambda s, u, t: s.providers(),
     "users.list_users": lambda s, u, t: s.list_users(),
     "users.get_user": lambda s, u, t: s.get_user(OTHER),
     "users.add_user": lambda s, u, t: s.add_user(f"u{uuid4().hex[:8]}", Role.VIEWER),
@@ -156,6 +162,7 @@ CLOSED: Final[dict[type, set[str]]] = {
     PostgresQuietHours: set(),
     PostgresUniverses: set(),
     PostgresFundamentals: set(),
+    MarketLoader: {field.name for field in fields(MarketLoader)},
     UsersService: set(),
     PostgresAuditLog: {"record"},
     CredentialsService: set(),
@@ -168,7 +175,7 @@ CLOSED: Final[dict[type, set[str]]] = {
 class Doors:
     """The services as one user reaches them."""
 
-    def __init__(self, client: Client, universes: UniversesClient) -> None:
+    def __init__(self, client: Client, universes: UniversesClient, loader: MarketLoader) -> None:
         self.user_id = client.user_id
         self._services = {
             **{
@@ -180,6 +187,7 @@ class Doors:
             },
             "universes": universes.universes,
             "fundamentals": universes.fundamentals,
+            "data": loader,
         }
 
     async def call(self, method: str, user_id: int, things: Things) -> object:
@@ -212,7 +220,8 @@ async def house(tmp_path: Path, database_url: str, rows: Rows) -> AsyncIterator[
         for name in (*USERS.values(), OTHER):
             client = await stack.enter_async_context(open_client(settings, name))
             own = await stack.enter_async_context(open_universes(settings, name))
-            doors[name] = Doors(client, own)
+            loader = await stack.enter_async_context(open_market_loader(settings, name))
+            doors[name] = Doors(client, own, loader)
             things[name] = await things_of(client.user_id, admin, rows)
         yield House(doors, things, rows)
 

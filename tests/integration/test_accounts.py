@@ -319,6 +319,15 @@ async def test_forged_tokens_are_refused_and_end_nothing(house: House) -> None:
     assert len(await house.refusals("token.use")) == 1
 
 
+async def test_tokens_that_are_made_up_do_not_fill_the_audit_log(house: House) -> None:
+    signed_in = await house.sign_in()
+    for _ in range(25):
+        assert not await house.is_let_in(new_token(TokenKind.API).text)
+    assert len(await house.refusals("token.use")) == 20
+    assert not await house.is_let_in(spoilt(signed_in.tokens.access.text))  # one of ours: always
+    assert len(await house.refusals("token.use")) == 21
+
+
 async def test_a_token_is_good_for_nothing_but_its_own_purpose(house: House) -> None:
     signed_in = await house.sign_in()
     link = await house.credentials.make_password_link(house.ann.id)

@@ -142,6 +142,11 @@ async def test_a_users_day_has_as_many_runs_as_allowed(
     assert [(row.user_id, row.runs) for row in made] == [(1, 3), (2, 2), (3, 4)]
     counted = await rows.all("SELECT user_id, runs FROM user_run_days ORDER BY 1")
     assert [(row.user_id, row.runs) for row in counted] == [(1, 3), (2, 2)]
+    told = await rows.all("SELECT user_id, title, body FROM msg_messages ORDER BY 1")
+    assert [(one.user_id, one.body.split(".")[0]) for one in told] == [
+        (1, "You may have 3 runs a day and have had as many"),
+        (2, "You may have 2 runs a day and have had as many"),
+    ]
     await rows.change("UPDATE user_run_days SET day = day - 1")
     assert await tick.fire_due() == 3
 

@@ -6,6 +6,7 @@ from datetime import UTC
 from typing import Final
 
 from atf.bootstrap.database import open_database
+from atf.clock import SystemClock
 from atf.security.accounts_service import AccountsService
 from atf.security.one_time import Link, LinkPurpose
 from atf.security.password import Passwords
@@ -22,7 +23,7 @@ _OWNER: Final = "owner"
 
 def build_accounts(database: Database, passwords: Passwords) -> AccountsService:
     """Return the service that finds out who somebody is; one a process, as its passwords limit what is hashed."""
-    return AccountsService(PostgresAccounts(database), passwords, PostgresAuditLog(database))
+    return AccountsService(PostgresAccounts(database), passwords, PostgresAuditLog(database), SystemClock())
 
 
 async def told_at_first_start(settings: Settings) -> str | None:

@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from atf.adapters.providers.bar_files import ENDINGS, UNNAMED, FileContent, bars_of, read_content
 from atf.adapters.providers.factor_files import read_factors
+from atf.bootstrap import rights
+from atf.bootstrap.client import known_caller
 from atf.bootstrap.database import open_database
 from atf.bootstrap.market import build_market_clock
 from atf.bootstrap.providers import OpenProviders, named_in, open_providers
@@ -25,12 +28,17 @@ from atf.market.market_clock import MarketClock
 from atf.market.provider_lane import LaneState, ProviderLane
 from atf.market.session_dates import WeekendDate
 from atf.market.symbols import canonical
+from atf.security.audit import AuditEvent, AuditLog, AuditOutcome
+from atf.security.caller import Origin
+from atf.security.gate import gated
 from atf.settings import Settings
 from atf.storage.adjustments_repository import PostgresAdjustments
+from atf.storage.audit_repository import PostgresAuditLog
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
+from atf.storage.users_repository import PostgresUsers
 
-OnFile = Callable[[Path], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class MarketLoader:
-    """Brings bars and factors into the store."""
+    """Brings bars and factors into the store; what it did is recorded as the caller's."""
 
     settings: Settings
     database: Database
@@ -54,6 +62,7 @@ class MarketLoader:
     store: PostgresBarStore
     due: DueBars
     open_providers: OpenProviders
+    log: AuditLog
 
     async def import_file(
         self,
@@ -70,7 +79,7 @@ class MarketLoader:
 
         Errors: InvalidInput naming what is wrong, with nothing stored of the file.
         """
-        content = await _read(path)
+        content = await _read(path, read_content)
         chosen = _chosen(path, content.bars, symbol)
         series = {Series(name, timeframe or _usual(path, bars)): bars for name, bars in chosen.items()}
         parted = [await self._parted(each, bars, content, weekend) for each, bars in series.items()]
@@ -91,6 +100,7 @@ class MarketLoader:
 
     async def _store(self, path: Path, series: Series, good: Bars, aside: PutAside) -> Imported:
         await self.store.store(series, good, aside, source=path.name)
+        await self._record("bars.import", str(series), f"{len(good)} bars of {path.name}")
         ends = (good.time_at(0), good.time_at(len(good) - 1)) if len(good) else (None, None)
         reasons = Counter(str(reason) for reason in aside.reasons)
         return Imported(series, len(good), dict(reasons), *ends)
@@ -111,7 +121,10 @@ class MarketLoader:
         """
         now = await self.clock.now()
         end = now if until is None else min(until, now)
-        downloader = Downloader(self._lane(source, series), self.store)
+        lane = self._lane(source, series)
+        downloader = Downloader(lane, self.store)
+        # Before the first of many commits: what is killed half-way has stored some bars.
+        await self._record("bars.fetch", str(series), f"from {lane.name}")
         return await downloader.download(series, since, end, again=again, on_piece=on_piece)
 
     def _lane(self, source: str | None, series: Series) -> ProviderLane:
@@ -133,22 +146,28 @@ class MarketLoader:
 
     async def import_factors(self, path: Path, symbol: str) -> int:
         """Store the adjustment factors of a file in place of those that are there; return how many."""
-        factors = await asyncio.to_thread(read_factors, path)
+        factors = await _read(path, read_factors)
         await PostgresAdjustments(self.database).replace(canonical(symbol), factors, source=path.name)
+        await self._record("factors.import", canonical(symbol), f"{len(factors)} factors of {path.name}")
         return len(factors)
+
+    async def _record(self, action: str, series: str, detail: str) -> None:
+        await self.log.record(AuditEvent(action, AuditOutcome.DONE, "series", series, detail=detail))
 
 
 @asynccontextmanager
-async def open_market_loader(settings: Settings) -> AsyncIterator[MarketLoader]:
-    """Open the configured database and what brings market data into it."""
+async def open_market_loader(settings: Settings, user: str = "owner") -> AsyncIterator[MarketLoader]:
+    """Open what brings market data into the configured database, as a user. Errors: NotFound if there is none."""
     async with open_database(settings) as database, open_providers(settings) as providers:
-        clock = await build_market_clock(database)
-        yield MarketLoader(settings, database, clock, PostgresBarStore(database), providers.due, providers)
+        caller, log = await known_caller(PostgresUsers(database), user, Origin.CLI), PostgresAuditLog(database)
+        clock, store = await build_market_clock(database), PostgresBarStore(database)
+        loader = MarketLoader(settings, database, clock, store, providers.due, providers, log)
+        yield gated(loader, caller, rights.MARKET_DATA, log)
 
 
-async def _read(path: Path) -> FileContent:
+async def _read(path: Path, read: Callable[[Path], T]) -> T:
     try:
-        return await asyncio.to_thread(read_content, path)
+        return await asyncio.to_thread(read, path)
     except OSError as exc:
         raise InvalidInput(f"{path} cannot be read: {exc.strerror}", field="FILE") from exc
 

@@ -82,6 +82,15 @@ UNIVERSES: Final = Rights(
     },
 )
 FUNDAMENTALS: Final = Rights("fundamentals", {"newest": _LOOK, "of": _LOOK, "load": Right(Permission.EDIT)})
+MARKET_DATA: Final = Rights(
+    "bars",
+    {
+        "import_file": Right(Permission.EDIT),
+        "import_factors": Right(Permission.EDIT),
+        "fetch": Right(Permission.EDIT),
+        "providers": _LOOK,
+    },
+)
 USERS: Final = Rights(
     "user",
     {

@@ -12,7 +12,7 @@ import typer
 from atf.bootstrap.market_loading import Imported, MarketLoader, open_market_loader
 from atf.cli.listing import span_option
 from atf.cli.opened import with_opened
-from atf.cli.output import JsonOption, print_json, print_table
+from atf.cli.output import JsonOption, UserOption, print_json, print_table
 from atf.cli.progress import DONE, Advance, progress
 from atf.errors import AtfError, PermanentFailure, TemporaryFailure
 from atf.market.bars import Series, Timeframe
@@ -25,9 +25,9 @@ T = TypeVar("T")
 app = typer.Typer()
 
 
-def with_loader(work: Callable[[MarketLoader], Awaitable[T]]) -> T:
-    """Open the configured database, do the work, and return what it returned."""
-    return with_opened(open_market_loader(load_settings()), work)
+def with_loader(user: str, work: Callable[[MarketLoader], Awaitable[T]]) -> T:
+    """Open the configured database as a user, do the work, and return what it returned."""
+    return with_opened(open_market_loader(load_settings(), user), work)
 
 
 @app.command("import")
@@ -46,6 +46,7 @@ def import_files(
             help="Weekly bars dated Saturday or Sunday: the day opens their week (the next Monday's) or ends it.",
         ),
     ] = None,
+    user: UserOption = "owner",
     as_json: JsonOption = False,
 ) -> None:
     """Store the bars of files; bad bars are put aside with the reason, and stored ones replaced.
@@ -64,7 +65,7 @@ def import_files(
                 advance(DONE)
 
     try:
-        with_loader(work)
+        with_loader(user, work)
     finally:
         # Also if a file was refused: those before it are stored.
         _tell(found, as_json=as_json)
@@ -81,6 +82,7 @@ def fetch(
     since: Annotated[str | None, typer.Option("--since", help="Default: behind the newest stored bar.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Default: now.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Fetch what is stored already, too.")] = False,
+    user: UserOption = "owner",
     as_json: JsonOption = False,
 ) -> None:
     """Fetch history into the store; what is there already is not fetched again.
@@ -94,7 +96,7 @@ def fetch(
         with progress("fetching", len(wanted)) as advance:
             return {each: await _fetched(loader, source, each, span, advance, again=again) for each in wanted}
 
-    found = with_loader(work)
+    found = with_loader(user, work)
     if as_json:
         print_json([_outcome(series, each) for series, each in found.items()])
     else:
@@ -104,7 +106,7 @@ def fetch(
 
 
 @app.command()
-def providers(as_json: JsonOption = False) -> None:
+def providers(user: UserOption = "owner", as_json: JsonOption = False) -> None:
     """List the providers of the settings and the symbols that each is asked for.
 
     Example: atf data providers
@@ -113,7 +115,7 @@ def providers(as_json: JsonOption = False) -> None:
     async def work(loader: MarketLoader) -> Any:
         return await loader.providers()
 
-    found = with_loader(work)
+    found = with_loader(user, work)
     if as_json:
         print_json([{"name": s.name, "is_local": s.is_local, "symbols": list(patterns)} for s, patterns in found])
         return
@@ -125,6 +127,7 @@ def providers(as_json: JsonOption = False) -> None:
 def factors(
     symbol: Annotated[str, typer.Argument(help="Symbol, such as AAPL.")],
     file: Annotated[Path, typer.Argument(help="A CSV file with date, price_factor and split_factor.")],
+    user: UserOption = "owner",
 ) -> None:
     """Store the adjustment factors of a symbol, in place of those that are there.
 
@@ -134,7 +137,7 @@ def factors(
     async def work(loader: MarketLoader) -> int:
         return await loader.import_factors(file, symbol)
 
-    typer.echo(f"{with_loader(work)} adjustment factors of {canonical(symbol)} are stored.")
+    typer.echo(f"{with_loader(user, work)} adjustment factors of {canonical(symbol)} are stored.")
 
 
 async def _fetched(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from atf.clock import Clock
 from atf.errors import Conflict, InvalidInput, Unauthenticated
 from atf.security.account_store import NOBODY, Account, AccountStore, CountedTry, TokenOwner
 from atf.security.audit import AuditEvent, AuditLog, AuditOutcome
@@ -18,6 +19,7 @@ from atf.security.caller import Caller, Stranger, acting
 from atf.security.lockout import address_group
 from atf.security.one_time import PASSWORD_PURPOSES, IdentityKind, LinkPurpose
 from atf.security.password import Passwords, checked_password
+from atf.security.refusal_budget import RefusalBudget
 from atf.security.scope import Scope
 from atf.security.session import SignedIn, TokenPair, TokenState
 from atf.security.tokens import Token, TokenKind, new_token, parse_token
@@ -28,6 +30,7 @@ _NOT_SIGNED_IN: Final = (
     "wait a while, or ask an administrator for a link"
 )
 _NO_TOKEN: Final = "this token does not hold: sign in again, or use another one"  # noqa: S105 - a sentence
+_WORTHLESS: Final = frozenset({TokenState.NONE, TokenState.UNKNOWN})
 _NO_LINK: Final = "this link does not hold: it was used, replaced or is too old; ask for a new one"
 
 
@@ -42,10 +45,12 @@ class ServiceCaller:
 class AccountsService:
     """Signs users in and out, and says whose a token is."""
 
-    def __init__(self, store: AccountStore, passwords: Passwords, log: AuditLog) -> None:
+    def __init__(self, store: AccountStore, passwords: Passwords, log: AuditLog, clock: Clock) -> None:
         self._store = store
         self._passwords = passwords
         self._log = log
+        self._clock = clock
+        self._budget = RefusalBudget()
 
     async def sign_in(self, name: str, password: str, stranger: Stranger) -> SignedIn:
         """Begin a session.
@@ -179,10 +184,14 @@ class AccountsService:
     async def _refused_token(
         self, action: str, token: Token | None, owner: TokenOwner, stranger: Stranger, reason: str | None = None
     ) -> Unauthenticated:
-        """Record a refusal and return what the stranger is told."""
+        """Record a refusal and return what the stranger is told; of what anybody can make up only so many."""
         token_shown = None if token is None else token.shown
-        detail = reason or str(owner.state)
-        await self._log.record(_refused(action, stranger, owner.user_id, detail, token_shown))
+        detail: str | None = reason or str(owner.state)
+        if owner.state in _WORTHLESS:
+            left_out = self._budget.spend(address_group(stranger.address), self._clock.now())
+            detail = None if left_out is None else f"{detail}{_and_more(left_out)}"
+        if detail is not None:
+            await self._log.record(_refused(action, stranger, owner.user_id, detail, token_shown))
         return Unauthenticated(_NO_LINK if action == "link.use" else _NO_TOKEN)
 
     async def _refuse(self, action: str, stranger: Stranger, account: Account | None, reason: str) -> None:
@@ -190,6 +199,10 @@ class AccountsService:
         object_id = None if owner_id is None else str(owner_id)
         event = AuditEvent(action, AuditOutcome.REFUSED, "user", object_id, owner_id, reason, stranger)
         await self._log.record(event)
+
+
+def _and_more(left_out: int) -> str:
+    return f" ({left_out} more from there are not recorded one by one)" if left_out else ""
 
 
 def _spelled(name: str) -> str:

@@ -16,6 +16,7 @@ from atf.schedules.group_store import Chunk, Cursor, DueGroup, Firing, GapOfGrou
 from atf.schedules.misfire import MisfirePolicy, MisfireRule
 from atf.storage.database import Database
 from atf.storage.partitions import Partition, make_missing, partitions_between
+from atf.storage.used_up_runs import tell_of_used_up_runs
 
 _ATTEMPTS: Final = {"alert": 10}  # a dead worker costs an attempt, and the batch of an alert holds hundreds
 _CLASSES: Final = {"alert": "alert"}
@@ -98,6 +99,7 @@ _MOVED: Final = """
         UPDATE job_schedules s SET next_run_at = chunk.upcoming FROM chunk
         WHERE s.id = chunk.id AND chunk.is_due AND s.enabled AND s.deleted_at IS NULL)"""
 _LAST: Final = """
+           array_agg(DISTINCT user_id) FILTER (WHERE is_due AND rests) AS resting,
            count(*) AS seen, (array_agg(group_id ORDER BY group_id DESC, id DESC))[1] AS last_group,
            (array_agg(id ORDER BY group_id DESC, id DESC))[1] AS last_id"""
 
@@ -299,6 +301,8 @@ class PostgresGroups:
         made = (await connection.execute(_FIRE if is_simple else _CATCH_UP, values)).one()
         if made.unplanned:
             raise TransactionConflict("the misfire rule of a schedule was changed while it was fired")
+        if made.resting:
+            await tell_of_used_up_runs(connection, made.resting, self._runs_per_day)
         if made.created:
             await connection.execute(text("SELECT pg_notify('atf_runs', '')"))
         resume = Cursor(made.last_group, made.last_id) if made.seen == limit else None
