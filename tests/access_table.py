@@ -11,7 +11,8 @@ from atf.security.role import Permission, Role, permits
 ALL: Final[dict[str, Rights]] = {
     "alerts": rights.ALERTS,
     "jobs": rights.JOBS,
-    "outbox": rights.MESSAGES,
+    "deliveries": rights.MESSAGES,
+    "preferences": rights.PREFERENCES,
     "quiet_hours": rights.QUIET_HOURS,
     "universes": rights.UNIVERSES,
     "fundamentals": rights.FUNDAMENTALS,

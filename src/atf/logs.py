@@ -21,7 +21,7 @@ from atf.secrecy import MASK as _MASK
 from atf.secrecy import concealed
 
 _IDS: Final = ("job_id", "run_id", "user_id", "bot_id")
-_CHATTY: Final = ("alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy", "uvicorn")
+_CHATTY: Final = ("aiogram", "alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy", "uvicorn")
 _SECRET_NAME: Final = re.compile(r"pass(word|wd)?$|secret|token|api_?key|credential|authorization", re.IGNORECASE)
 # scheme://user:password@host, and name=value or "name": "value" pairs of the same names
 _SECRET_TEXTS: Final = (

@@ -20,6 +20,11 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 BEGIN: Final = datetime(2024, 1, 1, tzinfo=UTC)
 CLOSES: Final = (4, 6)
+# While nobody sends, ATF itself writes of that to the inbox.
+SENT: Final = (
+    "SELECT count(*) FROM msg_deliveries d JOIN msg_messages m ON m.id = d.message_id "
+    "WHERE d.status = 'SENT' AND m.notification_type IN ('alert', 'alert_action')"
+)
 
 
 class Receiver(ThreadingHTTPServer):
@@ -107,12 +112,12 @@ def test_a_kill_between_acceptance_and_commit_repeats_the_webhook_with_its_key_a
             lambda: site.output("notifications").count("paused at outbox.after_send") >= 2,
             what="until both channels have accepted",
         )
-        assert site.count("SELECT count(*) FROM msg_deliveries WHERE status = 'SENT'") == 0
+        assert site.count(SENT) == 0
         kill(killed.pid)
         killed.wait()
         site.ensure("notifications", 2)
         wait_for(
-            lambda: site.count("SELECT count(*) FROM msg_deliveries WHERE status = 'SENT'") == 3,
+            lambda: site.count(SENT) == 3,
             what="until both actions and the message are sent",
         )
         ((trigger,),) = site.query("SELECT dedup_key FROM alert_triggers")
@@ -121,4 +126,4 @@ def test_a_kill_between_acceptance_and_commit_repeats_the_webhook_with_its_key_a
         ]
         assert receiver.keys == [f"{trigger}:2:webhook"] * 2
         attempts = site.query("SELECT channel, attempts FROM msg_deliveries WHERE channel <> 'inbox' ORDER BY 1")
-        assert attempts == [("bot", 2), ("webhook", 2)]
+        assert attempts == [("bot", 1), ("webhook", 1)], "a kill costs no try"

@@ -224,3 +224,42 @@ def test_drain_at_the_end_of_a_worker_finishes_or_hands_back(site: JobSite) -> N
     site.ensure("worker", 2)
     wait_for(lambda: unfinished(site) == 0, what="until the next worker has done it")
     assert site.query("SELECT status, attempt FROM job_schedule_runs") == [("COMPLETED", 2)]
+
+
+def test_a_run_whose_workers_are_killed_tells_of_its_end_once(site: JobSite) -> None:
+    site.ensure("scheduler", 1)
+    for run, gate in ((1, "go"), (2, "never")):
+        site.ensure("worker", 1)
+        wanted = ("--target", "t", "--params", f'{{"gate": "{gate}"}}', "--notify", "inbox")
+        started = site.run("runs", "start", "noted", *wanted)
+        assert started.returncode == 0, started.stderr
+        wait_for(partial(has_begun, site, 2 * run - 1), what="until it has begun")
+        if gate == "never":
+            site.query("UPDATE job_schedule_runs SET max_attempts = 2 WHERE status = 'RUNNING'")
+        kill_worker(site)
+        site.ensure("worker", 1)
+        wait_for(partial(has_begun, site, 2 * run), what="until it has begun again")
+        assert len(told(site)) == run - 1, "an attempt that is made again is no end"
+        if gate == "go":
+            site.plugin.open_gate("go")
+        else:
+            kill_worker(site)
+        wait_for(lambda: unfinished(site) == 0, what="until it has ended")
+    assert [title for title, _ in told(site)] == ["noted t is done", "noted t has failed"]
+    assert "died in attempt 2" in told(site)[1][1]
+    assert site.query("SELECT reason FROM job_dead_letters") == [("worker_lost",)]
+
+
+def has_begun(site: JobSite, attempts: int) -> bool:
+    return len(site.plugin.effects()) == attempts
+
+
+def kill_worker(site: JobSite) -> None:
+    worker = site.services["worker-1"]
+    kill(worker.pid)
+    worker.wait()
+
+
+def told(site: JobSite) -> list[tuple[str, str]]:
+    found = site.query("SELECT title, body FROM msg_messages WHERE dedup_key LIKE 'run-ended:%%' ORDER BY id")
+    return [(title, body) for title, body in found]

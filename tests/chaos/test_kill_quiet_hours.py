@@ -40,8 +40,8 @@ class QuietSite(Site):
                 INSERT INTO msg_messages (user_id, notification_type, title, body, dedup_key)
                 SELECT 1, 'note', 'Night', 'message ' || n, to_char(n, 'FM00')
                 FROM generate_series(1, %(count)s) n RETURNING id, dedup_key)
-            INSERT INTO msg_deliveries (message_id, channel, dedup_key)
-            SELECT id, 'console', dedup_key || ':console' FROM written ORDER BY id
+            INSERT INTO msg_deliveries (message_id, user_id, urgency, channel, dedup_key)
+            SELECT id, 1, 2, 'console', dedup_key || ':console' FROM written ORDER BY id
             """,
             count=MESSAGES,
         )
@@ -50,7 +50,8 @@ class QuietSite(Site):
         return self.count("SELECT count(*) FROM msg_deliveries WHERE held_until IS NOT NULL") == MESSAGES
 
     def are_sent(self) -> bool:
-        return self.count("SELECT count(*) FROM msg_deliveries WHERE status = 'SENT'") == MESSAGES
+        sent = "SELECT count(*) FROM msg_deliveries WHERE status = 'SENT' AND channel = 'console'"
+        return self.count(sent) == MESSAGES
 
     def is_sending(self) -> bool:
         return self.count("SELECT count(*) FROM workers WHERE 'channel:console' = ANY(types)") > 0

@@ -23,7 +23,7 @@ from atf.adapters.channels.webhook import WebhookChannel
 from atf.adapters.channels.webhook_request import retry_after
 from atf.errors import PermanentFailure, TemporaryFailure
 from atf.logs import configure_logging
-from atf.notifications.message import Delivery
+from atf.notifications.channel import Letter, Recipient
 from atf.security.outgoing_address import OutgoingAddresses
 from atf.testing.clocks import FakeClock
 
@@ -113,22 +113,16 @@ async def no_http(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
     await writer.drain()
 
 
-def delivery(url: str, **changes: Any) -> Delivery:
-    payload = {"alert_id": 7, "url": url, "late_at": None, "body": BODY}
-    made = Delivery(
-        id=5,
-        message_id=9,
-        user_id=2,
-        channel="webhook",
-        attempts=1,
+def letter(url: str) -> Letter:
+    """An action of an alert."""
+    return Letter(
+        Recipient(user_id=2),
         dedup_key="7:abc:1:2:webhook",
         notification_type="alert_action",
         title="Action 2",
-        body="request",
-        payload=payload,
-        created_at=NOON,
+        text="request",
+        payload={"alert_id": 7, "url": url, "late_at": None, "body": BODY},
     )
-    return replace(made, **changes)
 
 
 def channel(timeout: timedelta = timedelta(seconds=10)) -> WebhookChannel:
@@ -139,7 +133,7 @@ async def failure(url: str, kind: type[Exception], patience: timedelta = timedel
     """What sending fails with; no secret of the URL is in it."""
     async with asyncio.timeout(10):
         with pytest.raises(kind) as caught:
-            await channel(patience).send(delivery(url))
+            await channel(patience).send(letter(url))
     assert "secret" not in str(caught.value)
     return caught.value
 
@@ -150,7 +144,7 @@ async def failure(url: str, kind: type[Exception], patience: timedelta = timedel
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted", "204 No Content"])
 async def test_the_trigger_is_posted_as_json_with_its_key(status: str) -> None:
     async with serving(says(status)) as server:
-        assert await channel().send(delivery(server.url(user="me:pass@"))) is None
+        assert await channel().send(letter(server.url(user="me:pass@"))) is None
     (request,) = server.requests
     assert request.line == f"POST {PATH} HTTP/1.1"
     assert json.loads(request.body) == BODY
@@ -166,8 +160,8 @@ async def test_the_trigger_is_posted_as_json_with_its_key(status: str) -> None:
 
 async def test_the_same_delivery_again_has_the_same_key() -> None:
     async with serving(says("200 OK")) as server:
-        for attempt in (1, 2):
-            await channel().send(delivery(server.url(), attempts=attempt))
+        for _ in range(2):
+            await channel().send(letter(server.url()))
     assert [one.headers["idempotency-key"] for one in server.requests] == ["7:abc:1:2:webhook"] * 2
 
 
@@ -181,13 +175,13 @@ async def test_of_an_acceptance_no_body_is_read() -> None:
             await writer.drain()
 
     async with serving(endless) as server, asyncio.timeout(10):
-        await channel().send(delivery(server.url()))
+        await channel().send(letter(server.url()))
         await server.broken_off.wait()
 
 
 async def test_what_is_late_is_not_sent() -> None:
     async with serving(says("200 OK")) as server:
-        late = delivery(server.url())
+        late = letter(server.url())
         late_at = (NOON - timedelta(seconds=1)).isoformat()
         with pytest.raises(PermanentFailure, match="when_late is skip"):
             await channel().send(replace(late, payload={**late.payload, "late_at": late_at}))
@@ -198,7 +192,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     async with serving(says("200 OK")) as server:
-        await channel().send(delivery(server.url()))
+        await channel().send(letter(server.url()))
     assert len(server.requests) == 1
 
 
@@ -260,7 +254,7 @@ async def test_no_answer_is_a_temporary_failure() -> None:
 
 async def test_a_send_that_is_cut_off_by_the_service_leaves_no_connection() -> None:
     async with serving(silent) as server:
-        sending = asyncio.create_task(channel().send(delivery(server.url())))
+        sending = asyncio.create_task(channel().send(letter(server.url())))
         async with asyncio.timeout(30):
             await server.requested.wait()
             sending.cancel()
@@ -388,9 +382,9 @@ def log() -> Iterator[io.StringIO]:
 
 async def test_no_log_line_shows_a_password_or_the_path_of_an_url(log: io.StringIO) -> None:
     async with serving(says("200 OK")) as server, serving(reset) as broken:
-        await channel().send(delivery(server.url(user="me:word@")))
+        await channel().send(letter(server.url(user="me:word@")))
         with pytest.raises(TemporaryFailure):
-            await channel().send(delivery(broken.url(user="me:word@")))
+            await channel().send(letter(broken.url(user="me:word@")))
     logging.getLogger("atf").warning("the log works")
     assert "the log works" in log.getvalue()
     assert not [word for word in ("secret", "word@", "bWU6") if word in log.getvalue()]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.test_webhook_faults import NOON, PATH, Answer, Server, delivery, says, serving, silent
+from tests.contract.test_webhook_faults import NOON, PATH, Answer, Server, letter, says, serving, silent
 
 from atf.adapters.channels import webhook_request
 from atf.adapters.channels.webhook import WebhookChannel
@@ -51,7 +51,7 @@ async def send(url: str, allowed: str = "", seconds: float = 10) -> None:
         FakeClock(NOON), timeout=timedelta(seconds=seconds), allowed=OutgoingAddresses.parse(allowed)
     )
     async with asyncio.timeout(30):
-        await channel.send(delivery(url))
+        await channel.send(letter(url))
 
 
 async def refusal(url: str, allowed: str = "") -> str:

@@ -23,6 +23,8 @@ from atf.jobs.jobs_service import JobsService
 from atf.jobs.run import RunFilter, RunId
 from atf.jobs.run_request import RunCreate, RunUpdate
 from atf.market.bars import Series, Timeframe
+from atf.notifications.history import DeliveryFilter
+from atf.notifications.preferences_service import PreferencesService
 from atf.notifications.quiet_hours import QuietHours
 from atf.schedules.schedule import ScheduleCreate, ScheduleUpdate
 from atf.security.audit import AuditFilter
@@ -34,8 +36,8 @@ from atf.security.tokens_service import TokensService
 from atf.security.users_service import UsersService
 from atf.settings import Settings
 from atf.storage.audit_repository import PostgresAuditLog
+from atf.storage.deliveries_repository import PostgresDeliveries
 from atf.storage.fundamentals_repository import PostgresFundamentals
-from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.quiet_hours_repository import PostgresQuietHours
 from atf.storage.universes_repository import PostgresUniverses
 
@@ -60,6 +62,7 @@ class Things:
     alert: int
     run: RunId
     letter: int
+    delivery: int
     record: AlertRecord
     token: str
 
@@ -92,6 +95,7 @@ CALLS: Final[dict[str, Call]] = {
     "jobs.delete_schedule": lambda s, u, t: s.delete_schedule(u, t.schedule),
     "jobs.list_runs": lambda s, u, t: s.list_runs(RunFilter(u)),
     "jobs.get_run": lambda s, u, t: s.get_run(u, t.run),
+    "jobs.find_run": lambda s, u, t: s.find_run(u, str(t.run)),
     "jobs.get_run_statistics": lambda s, u, t: s.get_run_statistics(u),
     "jobs.create_run": lambda s, u, t: s.create_run(u, HELLO),
     "jobs.cancel_run": lambda s, u, t: s.cancel_run(u, t.run),
@@ -109,7 +113,16 @@ CALLS: Final[dict[str, Call]] = {
     "jobs.complete": lambda s, u, t: s.complete(RunId(uuid4()), "outside", {}),
     "jobs.fail": lambda s, u, t: s.fail(RunId(uuid4()), "outside", "x"),
     "jobs.update_run": lambda s, u, t: s.update_run(RunId(uuid4()), RunUpdate(error="x")),
-    "outbox.list_deliveries": lambda s, u, t: s.list_deliveries(u, status=None, channel=None, limit=5),
+    "deliveries.list_deliveries": lambda s, u, t: s.list_deliveries(DeliveryFilter(u)),
+    "deliveries.statistics": lambda s, u, t: s.statistics(u, 24),
+    "deliveries.requeue": lambda s, u, t: s.requeue(u, delivery_id=t.delivery),
+    "preferences.settings": lambda s, u, t: s.settings(u),
+    "preferences.change": lambda s, u, t: s.change(u, digest="30"),
+    "preferences.set_route": lambda s, u, t: s.set_route(u, "report:telegram=off"),
+    "preferences.clear_routes": lambda s, u, t: s.clear_routes(u),
+    "preferences.set_address": lambda s, u, t: s.set_address(u, "sms", "+491701234567"),
+    "preferences.clear_address": lambda s, u, t: s.clear_address(u, "sms"),
+    "preferences.send_test": lambda s, u, t: s.send_test(u, "inbox"),
     "quiet_hours.status": lambda s, u, t: s.status(u),
     "quiet_hours.set": lambda s, u, t: s.set(u, NIGHT),
     "quiet_hours.clear": lambda s, u, t: s.clear(u),
@@ -158,7 +171,8 @@ ASIDE: Final = {"jobs.types", "jobs.is_handled"}
 CLOSED: Final[dict[type, set[str]]] = {
     AlertsService: set(),
     JobsService: {"prepare", "require_allowed", "stored_schedule"},
-    PostgresOutbox: {"add", "claim", "settle", "release_held", "put_in_inbox"},
+    PostgresDeliveries: set(),
+    PreferencesService: set(),
     PostgresQuietHours: set(),
     PostgresUniverses: set(),
     PostgresFundamentals: set(),
@@ -181,7 +195,7 @@ class Doors:
             **{
                 name: getattr(client, name)
                 for name in (
-                    *("alerts", "jobs", "outbox", "quiet_hours", "users", "audit"),
+                    *("alerts", "jobs", "deliveries", "preferences", "quiet_hours", "users", "audit"),
                     *("credentials", "tokens", "identities", "secrets"),
                 )
             },
@@ -235,6 +249,19 @@ async def things_of(user_id: int, admin: Client, rows: Rows) -> Things:
         "VALUES (gen_random_uuid(), 'notification', :user_id, now(), 'exhausted', 3, 3) RETURNING id",
         user_id=user_id,
     )
+    message = await rows.value(
+        "INSERT INTO msg_messages (user_id, notification_type, title, body, dedup_key) "
+        "VALUES (:user_id, 'note', 'Title', 'Body', :key) RETURNING id",
+        user_id=user_id,
+        key=f"note-{user_id}",
+    )
+    delivery = await rows.value(
+        "INSERT INTO msg_deliveries (message_id, user_id, urgency, channel, dedup_key, status) "
+        "VALUES (:message, :user_id, 2, 'console', :key, 'FAILED') RETURNING id",
+        message=message,
+        user_id=user_id,
+        key=f"note-{user_id}:console",
+    )
     await rows.change(
         "INSERT INTO market_universes (user_id, name, symbol, valid_from) "
         "VALUES (:user_id, 'mine', 'T', '2026-01-05')",
@@ -243,7 +270,7 @@ async def things_of(user_id: int, admin: Client, rows: Rows) -> Things:
     await rows.change("UPDATE alert_states SET last_seen = '\\x01' WHERE schedule_id = :id", id=alert.id)
     await admin.quiet_hours.set(user_id, NIGHT)
     token = (await admin.tokens.add_token(user_id, "notebook", ["view"])).record.id
-    return Things(user_id, schedule.id, alert.id, run.run_id, letter, alert, token)
+    return Things(user_id, schedule.id, alert.id, run.run_id, letter, delivery, alert, token)
 
 
 def methods() -> list[tuple[str, Permission, bool]]:
@@ -304,7 +331,9 @@ async def test_administrators_reach_what_is_anothers_by_naming_whose_it_is(house
         "SELECT action FROM audit_log WHERE actor = 'owner' AND owner_id = :id AND outcome = 'done'",
         id=other.user_id,
     )
-    assert {"schedule.update", "schedule.delete", "run.start", "quiet_hours.delete"} <= set(done)
+    assert {"schedule.update", "schedule.delete", "run.start", "quiet_hours.delete", "delivery.requeue"} <= set(
+        done
+    )
 
 
 async def refused(doors: Doors, user_id: int, things: Things) -> list[str]:
@@ -345,6 +374,7 @@ async def snapshot(house: House) -> object:
     user_id = house.things[OTHER].user_id
     tables = (
         *("job_schedules", "job_schedule_runs", "job_dead_letters", "msg_quiet_hours", "market_universes"),
+        *("msg_deliveries", "msg_preferences", "msg_routes", "msg_addresses"),
         *("api_tokens", "one_time_links", "email_codes", "user_passwords"),
     )
     return [

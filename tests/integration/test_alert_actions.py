@@ -21,6 +21,7 @@ from tests.integration.test_alert_commit import (
     Desk,
     Together,
 )
+from tests.sending import deliver
 
 from atf.adapters.channels.bot import BotChannel
 from atf.adapters.channels.inbox import InboxChannel
@@ -29,19 +30,21 @@ from atf.alerts.action_permission import ActionPermission
 from atf.alerts.alerts_service import ActionRecord, AlertsService, NewAlert
 from atf.errors import DatabaseUnavailable, InvalidAlertRule, PermanentFailure, TemporaryFailure
 from atf.jobs.jobs_service import JobsService
-from atf.jobs.lease import Lease
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.chains import Chains
 from atf.market.data_manager import DataManager
 from atf.market.due_bars import DueBars
 from atf.market.provider_lane import ProviderLane
-from atf.notifications.background_service import BackgroundNotificationService, Channel, Settled
+from atf.notifications.channel import UNLIMITED, Letter, Reach, Recipient, TextForm
 from atf.notifications.failed_action import ACTION_FAILED
+from atf.notifications.history import DeliveryFilter
 from atf.notifications.message import Delivery, DeliveryStatus
+from atf.notifications.outbox import Settled
 from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.bot_commands_repository import PostgresBotCommands
 from atf.storage.database import Database
+from atf.storage.deliveries_repository import PostgresDeliveries
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.run_queue import PostgresRunQueue
 from atf.storage.schedules_repository import PostgresJobsRepository
@@ -83,33 +86,38 @@ async def desk(database: Database, rows: Rows, market_clock: FakeMarketClock) ->
     await queue.close()
 
 
-class Idle:
-    """Tells when there is nothing left to do, and never wakes."""
-
-    def __init__(self) -> None:
-        self.reached = asyncio.Event()
-
-    async def wait(self, seconds: float) -> bool:
-        self.reached.set()
-        return await asyncio.Event().wait()
-
-
 class Hook:
     """A webhook that accepts everything."""
 
     name = "webhook"
     is_idempotent = False
     disturbs = False
+    reach = Reach.EACH
+    form = TextForm.PLAIN
+    limits = UNLIMITED
 
     def __init__(self) -> None:
         self.keys: list[str] = []
         self.failure: Exception | None = None
 
-    async def send(self, delivery: Delivery) -> str | None:
-        self.keys.append(delivery.dedup_key)
+    async def send(self, letter: Letter) -> str | None:
+        self.keys.append(letter.dedup_key)
         if self.failure is not None:
             raise self.failure
         return None
+
+    async def close(self) -> None: ...
+
+
+def letter_of(delivery: Delivery) -> Letter:
+    return Letter(
+        Recipient(delivery.user_id),
+        delivery.dedup_key,
+        delivery.notification_type,
+        delivery.title,
+        delivery.body,
+        payload=delivery.payload,
+    )
 
 
 @dataclass
@@ -124,17 +132,8 @@ class Sender:
 
     async def deliver(self) -> None:
         """Send all that is due."""
-        database, idle = self.desk.database, Idle()
-        outbox = PostgresOutbox(database)
-        lease = Lease(PostgresLeases(database), name="n", types=["channel:bot"], length=timedelta(minutes=1))
-        channels: list[Channel] = [self.bot(), self.hook, InboxChannel(outbox)]
-        service = BackgroundNotificationService(outbox, channels, lease, idle, jitter=lambda: 0.0)
-        running = asyncio.create_task(service.process_notifications())
-        async with asyncio.timeout(20):
-            await idle.reached.wait()
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
+        database = self.desk.database
+        await deliver(database, self.bot(), self.hook, InboxChannel(PostgresOutbox(database)))
 
     async def statuses(self) -> dict[str, str]:
         """What became of the deliveries of actions, by channel; the last one counts."""
@@ -222,8 +221,9 @@ async def test_a_command_that_is_delivered_again_is_there_once(desk: Desk, sende
     outbox, keys = PostgresOutbox(desk.database), set()
     for name in ("killed", "second"):
         holder = await desk.rows.worker(name)
-        (delivery,) = await outbox.claim(holder, ["bot"], 10)
-        keys.add(await sender.bot().send(delivery))
+        assert await outbox.take_channel(holder, "bot") is True
+        (delivery,) = await outbox.claim(holder, "bot", 10)
+        keys.add(await sender.bot().send(letter_of(delivery)))
         await desk.rows.expire(holder)
         await PostgresLeases(desk.database).rescue()
     await sender.deliver()
@@ -363,7 +363,8 @@ async def test_whose_delivery_was_taken_over_tells_nothing_of_its_failure(desk: 
     await desk.day_ends(2)
     outbox = PostgresOutbox(desk.database)
     sender = await desk.rows.worker("slow")
-    (delivery,) = await outbox.claim(sender, ["webhook"], 10)
+    assert await outbox.take_channel(sender, "webhook") is True
+    (delivery,) = await outbox.claim(sender, "webhook", 10)
     assert await outbox.release_held(sender) == 1
     await outbox.settle(sender, [Settled(delivery, DeliveryStatus.FAILED, error="too late")])
     assert (
@@ -388,10 +389,10 @@ async def test_an_edit_of_actions_keeps_the_state(desk: Desk, sender: Sender) ->
 async def test_messages_to_people_are_listed_without_actions(desk: Desk) -> None:
     await desk.add(actions=[BOT, HOOK])
     await desk.day_ends(2)
-    outbox = PostgresOutbox(desk.database)
+    deliveries = PostgresDeliveries(desk.database)
 
     async def channels(channel: str | None = None, *, actions: bool = False) -> list[str]:
-        found = await outbox.list_deliveries(OWNER, status=None, channel=channel, limit=9, actions=actions)
+        found = await deliveries.list_deliveries(DeliveryFilter(OWNER, channel=channel, actions=actions))
         assert not [one for one in found if "secret" in f"{one.title} {one.body} {one.dedup_key}"]
         return sorted(one.channel for one in found)
 

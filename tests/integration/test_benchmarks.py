@@ -38,6 +38,13 @@ GOALS = {
         "process_memory": "value <= 150",
     },
     "retention": {"drop_history": "value <= 1"},
+    "notifications": {
+        "notify_per_second": "ratio >= 0.5",
+        "notify_p99": "ratio <= 6",
+        "delivered": "value >= 2000",
+        "burst_lost": "value <= 0",
+        "burst_violations": "value <= 0",
+    },
     "alerts": {
         "arithmetic_of_ten_times_as_many": "value <= 10.5",
         "end_to_end_batch_2000": "ratio >= 0.5",

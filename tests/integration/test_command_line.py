@@ -188,7 +188,7 @@ def test_a_url_of_something_else_names_the_setting(atf: CommandLine, url: str) -
 def test_a_database_without_tables_names_the_command(atf: CommandLine, empty_database_url: str) -> None:
     assert "run `atf db migrate`" in atf.refused("alerts", "list", ATF_DATABASE_URL=empty_database_url)
     migrated = atf("db", "migrate", ATF_DATABASE_URL=empty_database_url)
-    assert (migrated.returncode, migrated.stdout.splitlines()[0]) == (0, "schema none → 0013")
+    assert (migrated.returncode, migrated.stdout.splitlines()[0]) == (0, "schema none → 0016")
     assert json.loads(atf("alerts", "list", "--json", ATF_DATABASE_URL=empty_database_url).stdout) == []
 
 
@@ -342,7 +342,7 @@ def test_atf_does_not_stop_a_database_that_it_does_not_run(atf: CommandLine) -> 
 
 def test_status_of_an_external_database_hides_its_password(atf: CommandLine) -> None:
     status = json.loads(atf("db", "status", "--json").stdout)
-    assert (status["kind"], status["current"], status["head"]) == ("external", "0013", "0013")
+    assert (status["kind"], status["current"], status["head"]) == ("external", "0016", "0016")
     assert "***" in status["url"]
 
 
@@ -366,12 +366,16 @@ def test_help_loads_nothing_heavy(atf: CommandLine) -> None:
     assert finished.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("process", ["scheduler", "worker", "notifications"])
+@pytest.mark.parametrize("process", ["scheduler", "worker", "notifications", "telegram", "up", "client"])
 def test_a_process_loads_no_library_that_it_does_not_need(process: str) -> None:
+    serving = tuple(one for one in HEAVY if one not in ("fastapi", "jinja2"))
     unwanted = {
         "scheduler": ("talib", "rich", *HEAVY),
         "worker": ("apscheduler", "rich", *HEAVY),
-        "notifications": ("apscheduler", "talib", "numpy", "rich", *HEAVY),
+        "notifications": ("apscheduler", "talib", "numpy", "rich", *serving),
+        "telegram": ("apscheduler", "rich", "aiohttp", *serving),  # without a token there is no bot
+        "up": ("talib", "rich", *(one for one in HEAVY if one != "alembic")),  # it migrates
+        "client": ("apscheduler", "rich", *HEAVY),
     }[process]
     script = f"import sys, atf.bootstrap.{process}; print([m for m in {unwanted!r} if m in sys.modules])"
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -388,10 +392,13 @@ def test_a_process_loads_no_library_that_it_does_not_need(process: str) -> None:
         ["schedules", "list"], ["schedules", "show"], ["runs", "list"], ["runs", "show"],
         ["notifications", "list"], ["notifications", "start"], ["scheduler", "start"], ["worker", "start"],
         ["notifications", "quiet-hours", "show"], ["notifications", "quiet-hours", "set"],
-        ["notifications", "quiet-hours", "clear"],
+        ["notifications", "quiet-hours", "clear"], ["notifications", "stats"], ["notifications", "requeue"],
+        ["notifications", "settings", "show"], ["notifications", "settings", "set"],
+        ["notifications", "settings", "route"], ["notifications", "settings", "address"],
+        ["notifications", "settings", "test"], ["notify"], ["telegram", "start"], ["telegram", "link"],
         ["cron", "next"], ["db", "start"], ["db", "stop"], ["db", "status"], ["db", "url"], ["db", "migrate"],
         ["db", "psql"], ["demo"], ["config", "show"], ["scheduler", "validate-config"], ["scheduler", "test-db"],
-        ["scheduler", "validate-schemas"], ["status"],
+        ["scheduler", "validate-schemas"], ["status"], ["dev", "telegram-fake"],
         ["users", "add"], ["users", "list"], ["users", "role"], ["users", "disable"], ["users", "approve"],
         ["users", "limits"], ["audit", "list"], ["audit", "export"],
         ["users", "link"], ["users", "password"], ["tokens", "add"], ["tokens", "list"], ["tokens", "revoke"],

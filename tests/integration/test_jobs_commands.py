@@ -287,6 +287,17 @@ def test_runs_are_listed_by_state_type_schedule_and_time(atf: CommandLine) -> No
     assert atf("runs", "list", "--sort", "beauty").status == 2
 
 
+def test_a_run_that_is_to_tell_of_its_end_tells_it(atf: CommandLine) -> None:
+    run = atf.json("runs", "start", "report", "--target", "daily_summary", "--notify", "telegram, inbox")
+    assert run["snapshot"]["notify"] == ["telegram", "inbox"]
+    assert atf("runs", "cancel", run["run_id"]).status == 0
+    told = atf.json("notifications", "list")
+    assert {one["title"] for one in told} == {"report daily_summary was cancelled"}
+    assert {one["channel"] for one in told} == {"telegram", "inbox"}
+    refused = atf.refused("runs", "start", "report", "--target", "daily_summary", "--notify", "pigeon")
+    assert refused.startswith("notify: must be channels of inbox, ")
+
+
 def test_a_run_is_cancelled_and_repeated(atf: CommandLine) -> None:
     run_id = a_run(atf)
     assert "only a run that has ended" in atf.refused("runs", "retry", run_id)

@@ -69,7 +69,7 @@ async def test_webhooks_that_hang_hold_up_neither_messages_nor_commands_nor_anot
 
         url = f"http://127.0.0.1:{receiver.port}"
         outbox = PostgresOutbox(database)
-        await outbox.add([webhook(f"hangs-{n}", f"{url}/never") for n in range(3)])
+        await outbox.add([webhook(f"hangs-{n}", f"{url}/never/{n}") for n in range(3)])
         settings = Settings(
             database_url=database_url, notifications_port=0, webhook_allowed_networks="127.0.0.0/8"
         )

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atf.errors import InvariantViolation, UnstorableData
+from atf.errors import InvariantViolation, PermanentFailure, UnstorableData
 from atf.jobs.run import WorkerId
-from atf.notifications.background_service import Settled
+from atf.notifications.history import DeliveryFilter
 from atf.notifications.message import Delivery, DeliveryStatus, OutgoingMessage, Priority
+from atf.notifications.outbox import Settled
 from atf.storage.database import Database
+from atf.storage.deliveries_repository import PostgresDeliveries
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.workers_repository import PostgresLeases
 
@@ -29,8 +31,15 @@ def outbox(database: Database) -> PostgresOutbox:
 
 
 @pytest.fixture
-async def sender(rows: Rows) -> WorkerId:
-    return await rows.worker("sender")
+async def sender(outbox: PostgresOutbox, rows: Rows) -> WorkerId:
+    """Who sends on channel inbox."""
+    return await sender_of(outbox, rows, "sender", "inbox")
+
+
+async def sender_of(outbox: PostgresOutbox, rows: Rows, name: str, channel: str) -> WorkerId:
+    made = await rows.worker(name)
+    assert await outbox.take_channel(made, channel) is True
+    return made
 
 
 def a_message(key: str = "key", *, channels: tuple[str, ...] = INBOX, **changes: Any) -> OutgoingMessage:
@@ -74,48 +83,57 @@ async def test_of_what_the_database_refuses_nothing_is_stored(outbox: PostgresOu
     assert await outbox.add([]) == 0
     with pytest.raises(UnstorableData):
         await outbox.add([a_message("a"), a_message("nul \0 byte")])
-    with pytest.raises(InvariantViolation):
+    with pytest.raises(InvariantViolation) as refusal:
         await outbox.add([a_message("a"), OutgoingMessage(99, "alert", "t", "b", "nobody", INBOX)])
+    assert "Body of a" not in f"{refusal.value} {refusal.value.__cause__}", "nor is it told to the log"
     assert await stored(rows) == (0, 0)
 
 
 async def test_a_claimed_delivery_carries_all_that_is_sent(outbox: PostgresOutbox, sender: WorkerId) -> None:
     await outbox.add([a_message("a", payload={"n": [1, None]}, priority=Priority.HIGH)])
-    (delivery,) = await outbox.claim(sender, INBOX, 10)
-    assert (delivery.user_id, delivery.channel, delivery.attempts) == (1, "inbox", 1)
+    (delivery,) = await outbox.claim(sender, "inbox", 10)
+    assert (delivery.user_id, delivery.channel, delivery.attempts) == (1, "inbox", 0)
     assert (delivery.title, delivery.body, delivery.dedup_key) == ("Title", "Body of a", "a:inbox")
     assert (delivery.notification_type, delivery.payload) == ("alert", {"n": [1, None]})
+    assert (delivery.priority, delivery.lane, delivery.attachments) == (Priority.HIGH, "", ())
 
 
 async def test_deliveries_are_claimed_in_the_order_of_their_messages(
     outbox: PostgresOutbox, sender: WorkerId
 ) -> None:
     await outbox.add([a_message(f"{n:03}") for n in range(200)])
-    claimed = [delivery.body for delivery in await outbox.claim(sender, INBOX, 200)]
+    claimed = [delivery.body for delivery in await outbox.claim(sender, "inbox", 200)]
     assert claimed == sorted(claimed)
 
 
 async def test_only_a_live_lease_claims_and_only_its_channels(
     outbox: PostgresOutbox, rows: Rows, sender: WorkerId
 ) -> None:
-    await outbox.add([a_message("a", channels=BOTH)])
-    assert await outbox.claim(WorkerId("nobody"), BOTH, 10) == []
-    assert [delivery.channel for delivery in await outbox.claim(sender, ["console"], 10)] == ["console"]
+    await outbox.add([a_message("a", channels=BOTH), a_message("b")])
+    assert await outbox.take_channel(WorkerId("nobody"), "console") is False
+    assert await outbox.claim(WorkerId("nobody"), "inbox", 10) == []
+    assert await outbox.claim(sender, "console", 10) == []
+    assert [delivery.channel for delivery in await outbox.claim(sender, "inbox", 1)] == ["inbox"]
     await rows.expire(sender)
-    assert await outbox.claim(sender, BOTH, 10) == []
+    assert await outbox.claim(sender, "inbox", 10) == []
 
 
-async def test_four_senders_get_each_delivery_once(outbox: PostgresOutbox, rows: Rows, sender: WorkerId) -> None:
+async def test_of_four_senders_one_gets_the_channel_and_each_delivery_once(
+    outbox: PostgresOutbox, rows: Rows
+) -> None:
     await outbox.add([a_message(f"{n}") for n in range(1_000)])
-    senders = [sender, *[await rows.worker(f"sender-{n}") for n in range(3)]]
+    senders = [await rows.worker(f"sender-{n}") for n in range(4)]
+    taken = await asyncio.gather(*(outbox.take_channel(name, "inbox") for name in senders))
+    assert sorted(map(bool, taken)) == [False, False, False, True]
 
     async def drain(name: WorkerId) -> list[int]:
         taken: list[int] = []
-        while claimed := await outbox.claim(name, INBOX, 25):
+        while claimed := await outbox.claim(name, "inbox", 25):
             taken += [delivery.id for delivery in claimed]
         return taken
 
     shares = await asyncio.gather(*(drain(name) for name in senders))
+    assert sorted(map(len, shares)) == [0, 0, 0, 1_000]
     everything = [delivery_id for share in shares for delivery_id in share]
     assert len(everything) == len(set(everything)) == 1_000
 
@@ -124,7 +142,7 @@ async def test_a_settled_delivery_tells_how_it_ended(
     outbox: PostgresOutbox, rows: Rows, sender: WorkerId
 ) -> None:
     await outbox.add([a_message(f"{n}") for n in range(4)])
-    claimed = await outbox.claim(sender, INBOX, 10)
+    claimed = await outbox.claim(sender, "inbox", 10)
     endings = [DeliveryStatus.SENT, DeliveryStatus.FAILED, DeliveryStatus.DEAD, DeliveryStatus.PENDING]
     await outbox.settle(
         sender,
@@ -136,25 +154,25 @@ async def test_a_settled_delivery_tells_how_it_ended(
         ],
     )
     ended = await rows.all(
-        "SELECT status, provider_message_id, error, sent_at IS NOT NULL, sender_id "
-        "FROM msg_deliveries ORDER BY id"
+        "SELECT status, provider_message_id, error, sent_at IS NOT NULL, settled_at IS NOT NULL, attempts, waits "
+        "FROM msg_deliveries WHERE sender_id IS NULL ORDER BY id"
     )
     assert [tuple(row) for row in ended] == [
-        ("SENT", "p-1", None, True, None),
-        ("FAILED", None, "refused", False, None),
-        ("DEAD", None, "no answer", False, None),
-        ("PENDING", None, "busy", False, None),
+        ("SENT", "p-1", None, True, True, 1, False),
+        ("FAILED", None, "refused", False, True, 1, False),
+        ("DEAD", None, "no answer", False, True, 1, False),
+        ("PENDING", None, "busy", False, False, 1, True),
     ]
-    assert await outbox.claim(sender, INBOX, 10) == [], "the one to try again waits for its time"
+    assert await outbox.claim(sender, "inbox", 10) == [], "the one to try again waits for its time"
     await rows.change("UPDATE msg_deliveries SET next_attempt_at = now()")
-    assert [delivery.attempts for delivery in await outbox.claim(sender, INBOX, 10)] == [2]
+    assert [delivery.attempts for delivery in await outbox.claim(sender, "inbox", 10)] == [1]
 
 
 async def test_no_text_from_outside_keeps_a_delivery_from_being_settled(
     outbox: PostgresOutbox, rows: Rows, sender: WorkerId
 ) -> None:
     await outbox.add([a_message("a")])
-    (delivery,) = await outbox.claim(sender, INBOX, 10)
+    (delivery,) = await outbox.claim(sender, "inbox", 10)
     strange = "a\0b\ud800"
     await outbox.settle(sender, [Settled(delivery, DeliveryStatus.SENT, strange, strange)])
     (row,) = await rows.all("SELECT status, provider_message_id, error FROM msg_deliveries")
@@ -165,11 +183,11 @@ async def test_what_was_taken_away_is_not_settled_by_its_former_sender(
     database: Database, outbox: PostgresOutbox, rows: Rows, sender: WorkerId
 ) -> None:
     await outbox.add([a_message("a")])
-    (late,) = await outbox.claim(sender, INBOX, 10)
+    (late,) = await outbox.claim(sender, "inbox", 10)
     await rows.expire(sender)
     await PostgresLeases(database).rescue()
-    second = await rows.worker("second")
-    (mine,) = await outbox.claim(second, INBOX, 10)
+    second = await sender_of(outbox, rows, "second", "inbox")
+    (mine,) = await outbox.claim(second, "inbox", 10)
     before = await rows.all("SELECT * FROM msg_deliveries")
     await outbox.settle(sender, [Settled(late, DeliveryStatus.FAILED, error="late")])
     assert await outbox.release_held(sender) == 0
@@ -181,7 +199,7 @@ async def test_what_was_taken_away_is_not_settled_by_its_former_sender(
 
 async def test_release_gives_back_what_is_held(outbox: PostgresOutbox, rows: Rows, sender: WorkerId) -> None:
     await outbox.add([a_message("a"), a_message("b")])
-    (first, _) = await outbox.claim(sender, INBOX, 10)
+    (first, _) = await outbox.claim(sender, "inbox", 10)
     await outbox.settle(sender, [Settled(first, DeliveryStatus.SENT)])
     assert await outbox.release_held(sender) == 1
     assert sorted(await rows.column("SELECT status FROM msg_deliveries")) == ["PENDING", "SENT"]
@@ -191,30 +209,40 @@ async def test_the_inbox_shows_a_delivery_once_however_often_it_is_sent(
     outbox: PostgresOutbox, rows: Rows, sender: WorkerId
 ) -> None:
     await outbox.add([a_message("a"), a_message("b")])
-    deliveries: list[Delivery] = list(await outbox.claim(sender, INBOX, 10)) * 2
-    await asyncio.gather(*(outbox.put_in_inbox(delivery) for delivery in deliveries))
+    deliveries: list[Delivery] = list(await outbox.claim(sender, "inbox", 10)) * 2
+    await asyncio.gather(*(outbox.put_in_inbox(one.user_id, one.dedup_key) for one in deliveries))
     inbox = await rows.all("SELECT user_id, dedup_key, read_at FROM msg_inbox ORDER BY dedup_key")
     assert [tuple(row) for row in inbox] == [(1, "a:inbox", None), (1, "b:inbox", None)]
 
 
-async def test_a_user_lists_own_deliveries_newest_first(
-    outbox: PostgresOutbox, rows: Rows, sender: WorkerId
+@pytest.mark.parametrize(("user_id", "key"), [(2, "a:inbox"), (1, "b:inbox")])
+async def test_only_its_own_user_is_shown_a_delivery(
+    outbox: PostgresOutbox, rows: Rows, user_id: int, key: str
 ) -> None:
+    await outbox.add([a_message("a")])
+    with pytest.raises(PermanentFailure, match="has no delivery"):
+        await outbox.put_in_inbox(user_id, key)
+    assert await rows.value("SELECT count(*) FROM msg_inbox") == 0
+
+
+async def test_a_user_lists_own_deliveries_newest_first(
+    database: Database, outbox: PostgresOutbox, rows: Rows, sender: WorkerId
+) -> None:
+    deliveries = PostgresDeliveries(database)
     await rows.change("INSERT INTO users (name, role) VALUES ('second', 'viewer')")
     await outbox.add([a_message("a", channels=BOTH, priority=Priority.URGENT), a_message("b")])
     await outbox.add([OutgoingMessage(2, "alert", "t", "b", "theirs", INBOX)])
-    (sent,) = await outbox.claim(sender, INBOX, 1)
+    (sent,) = await outbox.claim(sender, "inbox", 1)
     await outbox.settle(sender, [Settled(sent, DeliveryStatus.SENT)])
 
     async def keys(**wanted: Any) -> list[str]:
-        filters = {"status": None, "channel": None, "limit": 50, **wanted}
-        return [record.dedup_key for record in await outbox.list_deliveries(1, **filters)]
+        return [record.dedup_key for record in await deliveries.list_deliveries(DeliveryFilter(1, **wanted))]
 
     assert await keys() == ["b:inbox", "a:inbox", "a:console"]
     assert await keys(limit=1) == ["b:inbox"]
     assert await keys(channel="inbox") == ["b:inbox", "a:inbox"]
     assert await keys(status=DeliveryStatus.SENT) == ["a:inbox"]
     assert await keys(status=DeliveryStatus.DEAD) == []
-    (record,) = await outbox.list_deliveries(1, status=DeliveryStatus.SENT, channel=None, limit=1)
+    (record,) = await deliveries.list_deliveries(DeliveryFilter(1, DeliveryStatus.SENT))
     assert (record.priority, record.status, record.attempts) == (Priority.URGENT, DeliveryStatus.SENT, 1)
     assert record.sent_at is not None

@@ -83,8 +83,8 @@ def test_the_list_says_until_when_a_delivery_is_held(installation: Installation)
             "VALUES (1, 'note', 'Title', 'Body', 'key')"
         )
         connection.execute(
-            "INSERT INTO msg_deliveries (message_id, channel, dedup_key, next_attempt_at, held_until) "
-            "VALUES (1, 'console', 'key:console', '2099-01-01', '2099-01-01')"
+            "INSERT INTO msg_deliveries (message_id, user_id, urgency, channel, dedup_key, next_attempt_at, "
+            "held_until) VALUES (1, 1, 2, 'console', 'key:console', '2099-01-01', '2099-01-01')"
         )
     (listed,) = json.loads(said(installation, "list", "--json"))
     assert (listed["status"], listed["attempts"], listed["held_until"]) == ("PENDING", 0, "2099-01-01T00:00:00Z")

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import event, text
+from tests.sending import Waiter, deliver, running, sender_on
 
 from atf.errors import TemporaryFailure
-from atf.jobs.lease import Lease
 from atf.jobs.run import WorkerId
-from atf.notifications.background_service import BackgroundNotificationService, DeliveryPolicy
+from atf.notifications.history import DeliveryFilter
+from atf.notifications.letter_sender import DeliveryPolicy
 from atf.notifications.message import DeliveryStatus, OutgoingMessage, Priority
 from atf.notifications.quiet_hours import QuietHours, parse_days, parse_quiet_hours
 from atf.storage.database import Database
+from atf.storage.deliveries_repository import PostgresDeliveries
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.quiet_hours_repository import PostgresQuietHours
-from atf.storage.workers_repository import PostgresLeases
 from atf.testing.clocks import FakeClock
 from atf.testing.inbox import InMemoryInbox
 
@@ -40,37 +41,17 @@ def hours(begins: str = "22:00", ends: str = "07:00", zone: str = "UTC", days: s
     return parse_quiet_hours(begins, ends, zone, parse_days(days))
 
 
-class Waiter:
-    """Lets a service look again when the test says so."""
-
-    def __init__(self) -> None:
-        self.idle = asyncio.Event()
-        self.woken = asyncio.Event()
-        self.waits = 0
-
-    async def wait(self, seconds: float) -> bool:
-        self.waits += 1
-        self.idle.set()
-        await self.woken.wait()
-        self.woken.clear()
-        return True
-
-
 class Sender:
-    """A running notification service that looks at the outbox when it is told to."""
+    """A running sender that looks at the outbox when it is told to."""
 
-    def __init__(self, waiter: Waiter, *channels: InMemoryInbox) -> None:
+    def __init__(self, waiter: Waiter, channel: InMemoryInbox) -> None:
         self.waiter = waiter
-        self.received = channels[0].received
-        self.channels = channels
+        self.received = channel.received
 
     async def look(self) -> list[str]:
-        """Let it do what there is to do; the bodies that its first channel has been given so far."""
-        self.waiter.idle.clear()
-        self.waiter.woken.set()
-        async with asyncio.timeout(10):
-            await self.waiter.idle.wait()
-        return [delivery.body for delivery in self.received]
+        """Let it do what there is to do; the bodies that its channel has been given so far."""
+        await self.waiter.look()
+        return [letter.text for letter in self.received]
 
 
 class House:
@@ -90,24 +71,21 @@ class House:
             await self.outbox.add([OutgoingMessage(user_id, "note", "Title", body, key, channels, **changes)])
 
     @asynccontextmanager
-    async def sender(self, *channels: InMemoryInbox, batch: int = 100) -> AsyncIterator[Sender]:
-        """A running service, from when it is first idle."""
-        waiter = Waiter()
-        lease = Lease(
-            PostgresLeases(self.database), name="notifier", types=["channel:phone"], length=timedelta(minutes=5)
-        )
-        given = channels or (InMemoryInbox("phone", disturbs=True),)
-        service = BackgroundNotificationService(
-            self.outbox, given, lease, waiter, policy=DeliveryPolicy(batch_size=batch), jitter=lambda: 0.0
-        )
-        task = asyncio.create_task(service.process_notifications())
-        try:
-            async with asyncio.timeout(10):
-                await waiter.idle.wait()
-            yield Sender(waiter, *given)
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    async def sender(self, channel: InMemoryInbox | None = None, *, batch: int = 100) -> AsyncIterator[Sender]:
+        """A running sender, from when it is first idle."""
+        channel = channel or InMemoryInbox("phone", disturbs=True)
+        waiter, policy = Waiter(), DeliveryPolicy(batch_size=batch)
+        sender = sender_on(self.database, channel, waiter, clock=self.clock, policy=policy)
+        async with running(sender, waiter):
+            yield Sender(waiter, channel)
+
+    async def claim(self, name: str = "sender") -> list[str]:
+        """The bodies that one who sends to phones takes, ten at most."""
+        return [delivery.body for delivery in await self.outbox.claim(WorkerId(name), "phone", 10, disturbs=True)]
+
+    async def claimer(self) -> None:
+        """Let ``claim`` be the one who sends to phones."""
+        assert await self.outbox.take_channel(await self.rows.worker("sender"), "phone") is True
 
     async def deliveries(self) -> list[tuple[str, int, datetime | None]]:
         found = await self.rows.all("SELECT status, attempts, held_until FROM msg_deliveries ORDER BY id")
@@ -157,15 +135,15 @@ async def test_what_is_urgent_passes_and_what_is_high_does_not(house: House) -> 
     async with house.sender() as sender:
         assert await sender.look() == ["urgent"]
         house.clock.at = MORNING
-        assert await sender.look() == ["urgent", "normal", "high"]
+        assert await sender.look() == ["urgent", "high", "normal"]
 
 
 async def test_a_channel_that_disturbs_nobody_is_not_held(house: House) -> None:
     await house.write("a", channels=("phone", "bot", "inbox"))
     phone, bot = InMemoryInbox("phone", disturbs=True), InMemoryInbox("bot", disturbs=False)
     inbox = InMemoryInbox("inbox", disturbs=False)
-    async with house.sender(phone, bot, inbox):
-        assert (phone.keys, bot.keys, inbox.keys) == ([], ["1:a:bot"], ["1:a:inbox"])
+    await deliver(house.database, phone, bot, inbox, clock=house.clock)
+    assert (phone.keys, bot.keys, inbox.keys) == ([], ["1:a:bot"], ["1:a:inbox"])
 
 
 async def test_one_user_s_night_is_not_another_s(house: House, rows: Rows) -> None:
@@ -283,12 +261,12 @@ async def test_two_senders_touch_nothing_that_is_held_and_look_once_a_poll(house
             await first.look()
             await second.look()
         assert [first.waiter.waits, second.waiter.waits] == [rounds[0] + 5, rounds[1] + 5]
-        assert len(statements) == 10, "an idle look is one statement, as without quiet hours"
+        assert len(statements) == 15, "an idle look is two statements, and one of who has not the channel"
         assert await rows.all("SELECT xmin::text, * FROM msg_deliveries ORDER BY id") == before
         house.clock.at = MORNING
         await asyncio.gather(first.look(), second.look())
-        shares = [delivery.body for sender in (first, second) for delivery in sender.received]
-        assert sorted(shares) == [f"{n:02}" for n in range(20)]
+        assert [letter.text for letter in first.received] == [f"{n:02}" for n in range(20)]
+        assert second.received == []
 
 
 async def test_what_is_due_behind_more_than_a_batch_of_held_ones_is_reached_at_once(
@@ -296,9 +274,10 @@ async def test_what_is_due_behind_more_than_a_batch_of_held_ones_is_reached_at_o
 ) -> None:
     await house.write(*(f"{n:02}" for n in range(25)))
     await house.write("urgent", priority=Priority.URGENT)
-    sender = await rows.worker("sender")
-    claimed = await house.outbox.claim(sender, PHONE, 10, disturbing=PHONE)
-    assert [delivery.body for delivery in claimed] == ["urgent"]
+    await house.claimer()
+    assert await house.claim() == ["urgent"]
+    assert await house.claim() == []
+    assert len(await house.deliveries()) == 26
 
 
 async def test_order_is_kept_also_of_what_nobody_looked_at_during_the_night(house: House) -> None:
@@ -331,12 +310,12 @@ async def test_a_claim_that_meets_a_change_decides_by_what_is_changed(
     house: House, rows: Rows, eventually: Eventually
 ) -> None:
     await house.write("a")
-    sender = await rows.worker("sender")
+    await house.claimer()
     async with house.database.transaction() as connection:
         await connection.execute(text("DELETE FROM msg_quiet_hours"))
-        claim = asyncio.create_task(house.outbox.claim(sender, PHONE, 10, disturbing=PHONE))
+        claim = asyncio.create_task(house.claim())
         await eventually(rows.somebody_waits_for_a_lock)
-    assert [delivery.body for delivery in await claim] == ["a"]
+    assert await claim == ["a"]
 
 
 async def test_a_change_that_meets_a_claim_waits_for_it_and_lets_go_of_what_it_held(
@@ -344,33 +323,32 @@ async def test_a_change_that_meets_a_claim_waits_for_it_and_lets_go_of_what_it_h
 ) -> None:
     """What held by the old hours, and was not yet to be seen when the change looked, would wait till morning."""
     await house.write("a", "b")
-    sender = await rows.worker("sender")
+    await house.claimer()
     async with house.database.transaction() as connection:
         await connection.execute(text("SELECT FROM msg_quiet_hours FOR UPDATE"))
-        claim = asyncio.create_task(house.outbox.claim(sender, PHONE, 10, disturbing=PHONE))
+        claim = asyncio.create_task(house.claim())
         await eventually(rows.somebody_waits_for_a_lock)
         change = asyncio.create_task(house.quiet.clear(1))
         await eventually(lambda: two_wait(rows))
     await change
-    taken: Sequence[Any] = await claim or await house.outbox.claim(sender, PHONE, 10, disturbing=PHONE)
-    assert [delivery.body for delivery in taken] == ["a", "b"]
+    assert await claim or await house.claim() == ["a", "b"]
 
 
 async def test_a_change_and_a_claim_of_what_was_held_do_not_wait_for_each_other(
     house: House, rows: Rows, eventually: Eventually
 ) -> None:
     await house.write("a", "b")
-    sender = await rows.worker("sender")
-    assert await house.outbox.claim(sender, PHONE, 10, disturbing=PHONE) == []
+    await house.claimer()
+    assert await house.claim() == []
     house.clock.at = MORNING
     async with house.database.transaction() as connection:
         await connection.execute(text("SELECT FROM msg_quiet_hours FOR UPDATE"))
         change = asyncio.create_task(house.quiet.clear(1))
         await eventually(rows.somebody_waits_for_a_lock)
-        claim = asyncio.create_task(house.outbox.claim(sender, PHONE, 10, disturbing=PHONE))
+        claim = asyncio.create_task(house.claim())
         await eventually(lambda: two_wait(rows))
     await change
-    assert [delivery.body for delivery in await claim] == ["a", "b"]
+    assert await claim == ["a", "b"]
 
 
 async def test_hours_that_cannot_be_read_hold_nothing_and_are_told_of(
@@ -386,11 +364,11 @@ async def test_hours_that_cannot_be_read_hold_nothing_and_are_told_of(
 
 async def test_the_list_shows_until_when_a_delivery_is_held_and_not_afterwards(house: House, rows: Rows) -> None:
     await house.write("a")
-    sender = await rows.worker("sender")
-    assert await house.outbox.claim(sender, PHONE, 10, disturbing=PHONE) == []
+    await house.claimer()
+    assert await house.claim() == []
 
     async def shown() -> list[tuple[DeliveryStatus, datetime | None]]:
-        found = await house.outbox.list_deliveries(1, status=None, channel=None, limit=5)
+        found = await PostgresDeliveries(house.database, house.clock).list_deliveries(DeliveryFilter(1))
         return [(record.status, record.held_until) for record in found]
 
     assert await shown() == [(DeliveryStatus.PENDING, MORNING)]
@@ -406,7 +384,8 @@ async def test_the_status_tells_the_hours_and_how_many_deliveries_wait(house: Ho
     assert (await house.quiet.status(1)).hours == some
     await house.quiet.set(1, hours())
     await house.write("a", "b")
-    await house.outbox.claim(WorkerId(await rows.worker("sender")), PHONE, 10, disturbing=PHONE)
+    await house.claimer()
+    assert await house.claim() == []
     assert (await house.quiet.status(1)).held == 2
     await house.quiet.clear(1)
     cleared = await house.quiet.status(1)

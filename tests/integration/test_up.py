@@ -17,7 +17,7 @@ import pytest
 from atf.testing.processes import Installation, is_alive
 from atf.testing.waiting import wait_for
 
-SERVICES = ("scheduler", "worker", "notifications")
+SERVICES = ("scheduler", "worker", "telegram")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_killed_with_9_it_leaves_no_orphan_and_no_server(installation: Installat
 
 def test_a_child_that_dies_is_started_again_alone(installation: Installation) -> None:
     started(installation)
-    others = {service: installation.pids_of(service) for service in ("scheduler", "notifications")}
+    others = {service: installation.pids_of(service) for service in ("scheduler", "telegram")}
     (killed,) = installation.kill("worker")
     (again,) = wait_for(lambda: [pid for pid in installation.pids_of("worker") if pid != killed])
     assert again != killed

@@ -100,6 +100,7 @@ def test_libraries_go_the_same_way_and_chatty_ones_only_when_it_matters() -> Non
     logging.getLogger("httpx").info("HTTP Request: POST https://example.com/secret")
     logging.getLogger("yfinance").info("started")
     logging.getLogger("apscheduler.scheduler").info("Adding job")
+    logging.getLogger("aiogram.event").info("Update id=1 is handled")
     logging.getLogger("sqlalchemy.engine").warning("slow")
     assert [(line["component"], line["message"]) for line in json_lines(out)] == [
         ("yfinance", "started"),

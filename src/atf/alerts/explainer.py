@@ -16,6 +16,7 @@ from atf.alerts.explanation import shown_time
 from atf.alerts.past_bars import PastBars
 from atf.alerts.readings import WatchedBars
 from atf.alerts.rearm import Limits
+from atf.alerts.seen import judged_bar
 from atf.alerts.state import BEGINNING, AlertState, AlertStatus, DataStatus, Gate
 from atf.alerts.trace import trace, watched_bars
 from atf.alerts.traced_bar import TracedBar
@@ -23,6 +24,7 @@ from atf.alerts.watched import Watched
 from atf.errors import NotFound
 from atf.market.bars import Bars, Series
 from atf.market.market_clock import MarketClock
+from atf.rules.operands import Constant
 
 _STEPS: Final = 2_000
 """So many bars before the wanted one are stepped through: gate, count and cooldown have settled by then."""
@@ -83,6 +85,22 @@ class AlertExplainer:
             last_seen=await self._alerts.last_seen(stored),
             newer=newest if at is None and not is_shown_newest else None,
         )
+
+    async def last_values(self, stored: AlertRecord) -> Mapping[str, float]:
+        """Return what the rule read on the newest evaluated bar, by its words; nothing if that was not kept.
+
+        ``stored``: as it is stored, not as ``Freshness`` shows it.
+
+        Errors: InvalidAlertRule if the alert was stored unchecked.
+        """
+        alert, kept = compile_alert(stored.task_params), await self._alerts.last_seen(stored)
+        if kept is None or stored.state_json is None or stored.state_json["rule_hash"] != alert.rule_hash:
+            return {}
+        seen = judged_bar(alert, kept, _parsed(stored.state_json))
+        if seen is None:
+            return {}
+        pairs = zip(alert.operands, seen.values, strict=True)
+        return {str(operand): value for operand, value in pairs if not isinstance(operand, Constant)}
 
     async def _newest(self, watched: Watched, now: datetime) -> datetime:
         bars = await self._bars.watched_bars(watched, now, 1, now=now)

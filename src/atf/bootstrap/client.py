@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,16 +11,20 @@ from typing import Final
 
 from atf.adapters.calendars.exchange_calendars import ExchangeCalendars
 from atf.alerts.action_permission import ActionPermission
+from atf.alerts.alert import Alert
 from atf.alerts.alerts_service import AlertsService
 from atf.alerts.explainer import AlertExplainer
 from atf.alerts.freshness import Freshness
 from atf.alerts.past_bars import PastBars
+from atf.alerts.preview import Preview
 from atf.bootstrap import rights
 from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
 from atf.bootstrap.market import build_market_clock, open_data_manager
+from atf.bootstrap.notification_client import database_client, http_client
 from atf.bootstrap.outgoing import outgoing_addresses
+from atf.bootstrap.pictures import picture_of_alert, picture_of_bars
 from atf.bootstrap.providers import open_providers
 from atf.bootstrap.quotas import default_quotas
 from atf.bootstrap.secrets import build_seals, build_secrets
@@ -29,10 +33,13 @@ from atf.indicators.indicator import IndicatorRequest
 from atf.indicators.indicator_service import IndicatorService
 from atf.jobs.jobs_service import JobsService
 from atf.jobs.schedules_service import UserLimits
-from atf.market.bars import Series
+from atf.market.bars import Bars, Series
 from atf.market.data_manager import DataManager
 from atf.market.market_clock import MarketClock
-from atf.notifications.message import DeliveryRecord, DeliveryStatus
+from atf.notifications.client import NotificationServiceClient
+from atf.notifications.intake import NewNotification, Receipt
+from atf.notifications.preferences_service import PreferencesService
+from atf.notifications.texts import installed_languages
 from atf.schedules.schedule import ScheduleDefaults
 from atf.security.caller import Caller, Origin
 from atf.security.credentials_service import CredentialsService
@@ -43,13 +50,16 @@ from atf.security.secrets_service import SecretsService
 from atf.security.tokens_service import TokensService
 from atf.security.users_service import UsersService
 from atf.settings import Settings
+from atf.storage.addresses_repository import PostgresAddresses
 from atf.storage.alerts_repository import PostgresAlerts
 from atf.storage.audit_repository import PostgresAuditLog
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.credentials_repository import PostgresCredentials
 from atf.storage.database import Database
+from atf.storage.deliveries_repository import PostgresDeliveries
 from atf.storage.identities_repository import PostgresIdentities
 from atf.storage.notifications_repository import PostgresOutbox
+from atf.storage.preferences_repository import PostgresPreferences
 from atf.storage.quiet_hours_repository import PostgresQuietHours
 from atf.storage.schedules_repository import PostgresJobsRepository
 from atf.storage.tokens_repository import PostgresTokens
@@ -74,7 +84,11 @@ class Client:
     alerts: AlertsService
     jobs: JobsService
     clock: MarketClock
-    outbox: PostgresOutbox
+    deliveries: PostgresDeliveries
+    notifier: NotificationServiceClient
+    settings: Settings
+    database: Database
+    preferences: PreferencesService
     quiet_hours: PostgresQuietHours
     data: DataManager
     past: PastBars
@@ -90,18 +104,21 @@ class Client:
         """What explains the user's alerts."""
         return AlertExplainer(self.alerts, self.past, self.clock)
 
-    async def deliveries(
-        self,
-        *,
-        status: DeliveryStatus | None = None,
-        channel: str | None = None,
-        limit: int = 50,
-        actions: bool = False,
-    ) -> Sequence[DeliveryRecord]:
-        """Return the user's deliveries, newest first: those of a channel, else of messages or else of actions."""
-        return await self.outbox.list_deliveries(
-            self.user_id, status=status, channel=channel, limit=limit, actions=actions
-        )
+    async def send_by_http(self, new: NewNotification) -> Receipt:
+        """Hand a message over to who serves that by HTTP, whose token says who may."""
+        async with http_client(self.settings, self.database) as client:
+            return await client.send(new)
+
+    async def chart(self, series: Series, bars: Bars) -> bytes:
+        """Return a picture of bars as PNG. Errors: ConfigurationError without the extra ``charts``."""
+        return await picture_of_bars(series, bars)
+
+    async def alert_chart(self, alert: Alert, most: int) -> tuple[Preview, bytes]:
+        """Return what an alert would have done on its newest closed bars, and a picture of that as PNG.
+
+        Errors: as ``picture_of_alert``.
+        """
+        return await picture_of_alert(self.past, self.clock, alert, most)
 
     async def indicator_values(
         self, series: Series, request: IndicatorRequest, last: int
@@ -120,41 +137,76 @@ class Client:
         return [(at, None if isnan(value) else float(value)) for at, value in zip(times, values, strict=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The rooms' services for whoever calls; each gets them behind the gate."""
+
+    settings: Settings
+    database: Database
+    clock: MarketClock
+    alerts: AlertsService
+    jobs: JobsService
+    data: DataManager
+    past: PastBars
+    freshness: Freshness
+
+    def of(self, caller: Caller) -> Client:
+        """Return the services as one user may use them."""
+        database, log = self.database, PostgresAuditLog(self.database)
+        identities = IdentitiesService(PostgresIdentities(database), log)
+        return Client(
+            caller,
+            gated(UsersService(PostgresUsers(database)), caller, rights.USERS, log),
+            gated(build_secrets(self.settings, database), caller, rights.SECRETS, log),
+            gated(log, caller, rights.AUDIT, log),
+            gated(build_credentials(database), caller, rights.CREDENTIALS, log),
+            gated(TokensService(PostgresTokens(database)), caller, rights.TOKENS, log),
+            gated(identities, caller, rights.IDENTITIES, log),
+            gated(self.alerts, caller, rights.ALERTS, log),
+            gated(self.jobs, caller, rights.JOBS, log),
+            self.clock,
+            gated(PostgresDeliveries(database), caller, rights.MESSAGES, log),
+            gated(database_client(database), caller, rights.NOTIFIER, log),
+            self.settings,
+            database,
+            gated(build_preferences(database), caller, rights.PREFERENCES, log),
+            gated(PostgresQuietHours(database), caller, rights.QUIET_HOURS, log),
+            self.data,
+            self.past,
+            self.freshness,
+        )
+
+
+@asynccontextmanager
+async def open_clients(settings: Settings, database: Database) -> AsyncIterator[Clients]:
+    """Open what the services need beside the database."""
+    clock = await build_market_clock(database)
+    async with (
+        open_providers(settings) as providers,
+        open_data_manager(database, settings, clock, providers, least_patience=_PATIENCE) as data,
+    ):
+        jobs = build_jobs(settings, database, clock, providers.calendars)
+        yield Clients(
+            settings,
+            database,
+            clock,
+            AlertsService(PostgresAlerts(database, default_quotas(settings)), jobs, data, clock),
+            jobs,
+            data,
+            PastBars(data, PostgresBarStore(database)),
+            Freshness(providers.due, providers.calendars, clock),
+        )
+
+
 @asynccontextmanager
 async def open_client(
     settings: Settings, user: str = "owner", origin: Origin = Origin.CLI
 ) -> AsyncIterator[Client]:
     """Open the database as a user. Errors: NotFound if there is no such user."""
     async with open_database(settings) as database:
-        users, log = PostgresUsers(database), PostgresAuditLog(database)
-        caller = await known_caller(users, user, origin)
-        clock = await build_market_clock(database)
-        async with (
-            open_providers(settings) as providers,
-            open_data_manager(database, settings, clock, providers, least_patience=_PATIENCE) as data,
-        ):
-            jobs = build_jobs(settings, database, clock, providers.calendars)
-            alerts = AlertsService(PostgresAlerts(database, default_quotas(settings)), jobs, data, clock)
-            past = PastBars(data, PostgresBarStore(database))
-            outbox, quiet_hours = PostgresOutbox(database), PostgresQuietHours(database)
-            freshness = Freshness(providers.due, providers.calendars, clock)
-            yield Client(
-                caller,
-                gated(UsersService(users), caller, rights.USERS, log),
-                gated(build_secrets(settings, database), caller, rights.SECRETS, log),
-                gated(log, caller, rights.AUDIT, log),
-                gated(build_credentials(database), caller, rights.CREDENTIALS, log),
-                gated(TokensService(PostgresTokens(database)), caller, rights.TOKENS, log),
-                gated(IdentitiesService(PostgresIdentities(database), log), caller, rights.IDENTITIES, log),
-                gated(alerts, caller, rights.ALERTS, log),
-                gated(jobs, caller, rights.JOBS, log),
-                clock,
-                gated(outbox, caller, rights.MESSAGES, log),
-                gated(quiet_hours, caller, rights.QUIET_HOURS, log),
-                data,
-                past,
-                freshness,
-            )
+        caller = await known_caller(PostgresUsers(database), user, origin)
+        async with open_clients(settings, database) as clients:
+            yield clients.of(caller)
 
 
 async def known_caller(users: PostgresUsers, name: str, origin: Origin) -> Caller:
@@ -166,6 +218,13 @@ async def known_caller(users: PostgresUsers, name: str, origin: Origin) -> Calle
 def build_credentials(database: Database) -> CredentialsService:
     """Return the service of passwords and links."""
     return CredentialsService(PostgresCredentials(database), Passwords(), PostgresAuditLog(database))
+
+
+def build_preferences(database: Database) -> PreferencesService:
+    """Return the service of what users wish of their messages."""
+    return PreferencesService(
+        PostgresPreferences(database), PostgresAddresses(database), PostgresOutbox(database), installed_languages
+    )
 
 
 def build_jobs(

@@ -49,10 +49,11 @@ async def find_replay(settings: Settings) -> ReplayPosition | None:
             return await PostgresMarketClock(database).find()
 
 
-async def prepare_replay(settings: Settings, replay: Replay) -> None:
+async def prepare_replay(settings: Settings, replay: Replay) -> str:
     """Make the demo's database anew and store the replay; its time stands still until all is stored.
 
-    A replay whose preparation was cut short therefore counts as finished, and is prepared again.
+    A replay whose preparation was cut short therefore counts as finished, and is prepared again. Returned is what
+    its owner says to the Telegram bot, to be known by it.
     """
     with embedded_cluster(settings).acquire() as handle:
         await asyncio.to_thread(_make_anew, handle.url("postgres"))
@@ -65,7 +66,9 @@ async def prepare_replay(settings: Settings, replay: Replay) -> None:
             await clock.begin(replay.timeframe, replay.begins_at)
             async with open_client(settings) as client:
                 await _add_alerts(client, replay.alerts)
+                link = await client.credentials.make_account_link(client.user_id)
             await clock.run_until(replay.ends_at)
+            return f"/start {link.token.text}"
 
 
 @asynccontextmanager

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
 
+from starlette.types import ASGIApp
+
 from atf.clock import SystemClock
 from atf.health.heartbeat_manager import HeartbeatManager
 from atf.health.service_health import ServiceHealth, Watched
 from atf.health.service_registry import Registration, ServiceInstance, new_instance_id
+from atf.health.status import Component
 from atf.jobs.run_metrics import RunMetrics
 from atf.lifecycle import Progress, Service, ServiceGroup
+from atf.notifications.sending_metrics import SendingMetrics
 from atf.services.http.health_app import build_health_app
 from atf.services.http.server import Address, HttpServer, require_loopback
 from atf.settings import Settings
@@ -36,8 +40,8 @@ Mostly one is open; the others keep a slow count from looking like a database th
 class MainService:
     """The service that a process is there for, and what health must know of it.
 
-    ``port`` names the field of the settings; ``counts``: whether it answers for the queue as a whole; ``runs`` is
-    what a worker counts of its own.
+    ``app`` and ``endpoints``: what it answers beside that, by paths; ``port`` names the field of the settings;
+    ``counts``: whether it answers for the queue as a whole; ``runs`` is what a worker counts of its own.
     """
 
     service: Service
@@ -49,6 +53,10 @@ class MainService:
     counts: bool = False
     is_replay: bool = False
     runs: RunMetrics | None = None
+    parts: Callable[[], Sequence[Component]] = tuple
+    sending: SendingMetrics | None = None
+    app: Callable[[ServiceHealth], ASGIApp] = build_health_app
+    endpoints: tuple[str, ...] = ()
 
 
 @asynccontextmanager
@@ -62,9 +70,10 @@ async def with_health(settings: Settings, database: Database, main: MainService)
         SystemClock(),
         counts=main.counts,
         runs=main.runs,
+        sending=main.sending,
     )
     try:
-        server = HttpServer(build_health_app(health), _address(settings, main.port))
+        server = HttpServer(main.app(health), _address(settings, main.port))
         registration = Registration(PostgresRegistry(own), lambda: _instance(watched, server, main))
         heartbeat = HeartbeatManager(
             main.system,
@@ -89,6 +98,7 @@ def _watched(main: MainService) -> Watched:
         is_started=lambda: service.is_started,
         progress=main.progress,
         stalled_after_seconds=main.stalled_after_seconds,
+        parts=main.parts,
     )
 
 
@@ -105,4 +115,5 @@ def _address(settings: Settings, port: str) -> Address:
 def _instance(watched: Watched, server: HttpServer, main: MainService) -> ServiceInstance:
     paths = ["health", "livez", "readyz", "metrics", *(["stats"] if main.counts else [])]
     endpoints = {path: f"{server.url}/{path}" for path in paths}
+    endpoints |= {path.rpartition("/")[2]: f"{server.url}{path}" for path in main.endpoints}
     return ServiceInstance.of_this_process(watched.service, watched.instance_id, watched.version, endpoints)

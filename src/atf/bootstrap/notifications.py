@@ -5,103 +5,96 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
 
-from atf.adapters.channels.bot import BotChannel
-from atf.adapters.channels.console import ConsoleChannel
-from atf.adapters.channels.inbox import InboxChannel
-from atf.adapters.channels.webhook import WebhookChannel
+from fastapi import FastAPI
+
+from atf.bootstrap.accounts import build_accounts
+from atf.bootstrap.address_book import build_address_book
+from atf.bootstrap.channels import build_channels, build_senders
 from atf.bootstrap.database import open_database
 from atf.bootstrap.health import MainService, with_health
-from atf.bootstrap.outgoing import outgoing_addresses
 from atf.clock import SystemClock
-from atf.jobs.lease import Lease
+from atf.health.service_health import ServiceHealth
+from atf.health.status import Component, HealthStatus
 from atf.lifecycle import Progress, Service
-from atf.notifications.background_service import BackgroundNotificationService, Channel, DeliveryPolicy
+from atf.notifications.background_service import BackgroundNotificationService
+from atf.notifications.intake import Intake
+from atf.notifications.letter_sender import Desk
+from atf.notifications.letter_writer import LetterWriter
+from atf.security.password import Passwords
+from atf.services.http.health_app import health_routes
+from atf.services.notifications.access import NotifyAccess
+from atf.services.notifications.notify_app import build_notify_app
 from atf.services.notifications.service import NotificationsService
 from atf.settings import Settings
-from atf.storage.bot_commands_repository import PostgresBotCommands
 from atf.storage.database import Database
 from atf.storage.listener import Listener, require_notifications
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.replaying import is_replaying
-from atf.storage.workers_repository import PostgresLeases
-
-_WEBHOOK_LANES: Final = 4
-"""So many webhooks may be slow at the same time before they hold up others."""
 
 
 @asynccontextmanager
 async def notifications_process(settings: Settings, progress: Progress) -> AsyncIterator[Service]:
-    """Open everything the notification service needs; it is closed in reverse order.
-
-    What goes to machines of others has loops of its own: one that hangs must not hold up people's messages, nor
-    commands to bots.
-    """
-    async with open_database(settings) as database, _listeners(database) as (own, outside):
-        clock = None if await is_replaying(database) else SystemClock()
-        inbox, bot = InboxChannel(PostgresOutbox(database)), BotChannel(PostgresBotCommands(database), clock)
-        webhook = WebhookChannel(
-            clock,
-            timeout=timedelta(seconds=settings.notification_timeout_seconds),
-            allowed=outgoing_addresses(settings),
-        )
-        lanes = _Lanes(settings, database)
-        loops = [
-            lanes.open("notifier", [ConsoleChannel(), inbox, bot], own, progress),
-            *(lanes.open("notifier-webhook", [webhook], outside, Progress(), 1) for _ in range(_WEBHOOK_LANES)),
-        ]
+    """Open everything the notification service needs; it is closed in reverse order."""
+    async with open_database(settings) as database, open_background_service(settings, database, progress) as own:
+        notify = notify_parts(database)
         main = MainService(
-            NotificationsService(loops, progress),
+            NotificationsService(own),
             "notification",
             progress,
             stalled_after_seconds=2 * settings.notification_timeout_seconds + 60,
             port="notifications_port",
+            parts=lambda: channel_parts(own),
+            sending=own.metrics,
+            app=notify.application,
+            endpoints=notify.endpoints,
         )
         async with with_health(settings, database, main) as service:
             yield service
 
 
-@asynccontextmanager
-async def _listeners(database: Database) -> AsyncIterator[tuple[Listener, Listener]]:
-    await require_notifications(database.direct_url)
-    own, outside = (Listener(database.direct_url, ["atf_outbox"]) for _ in range(2))
-    await own.start()
-    await outside.start()
-    try:
-        yield own, outside
-    finally:
-        await outside.stop()
-        await own.stop()
-
-
 @dataclass(frozen=True, slots=True)
-class _Lanes:
-    """Makes loops of deliveries."""
+class NotifyParts:
+    """The HTTP application by which messages are handed over, and the paths that it answers."""
 
-    settings: Settings
-    database: Database
+    app: FastAPI
+    endpoints: tuple[str, ...] = ("/api/notify",)
 
-    def open(
-        self,
-        name: str,
-        channels: Sequence[Channel],
-        listener: Listener,
-        progress: Progress,
-        batch_size: int | None = None,
-    ) -> BackgroundNotificationService:
-        """Return a loop that serves these channels under a lease of its own."""
-        lease = Lease(
-            PostgresLeases(self.database),
-            name=name,
-            types=[f"channel:{channel.name}" for channel in channels],
-            length=timedelta(seconds=self.settings.worker_lease_seconds),
-        )
-        policy = DeliveryPolicy(
-            timeout=timedelta(seconds=self.settings.notification_timeout_seconds),
-            retries=self.settings.notification_retries,
-            batch_size=batch_size or self.settings.notification_batch_size,
-        )
-        outbox = PostgresOutbox(self.database)
-        return BackgroundNotificationService(outbox, channels, lease, listener, policy=policy, progress=progress)
+    def application(self, health: ServiceHealth) -> FastAPI:
+        """Return the application with what every process answers."""
+        self.app.router.routes.extend(health_routes(health))
+        return self.app
+
+
+def notify_parts(database: Database) -> NotifyParts:
+    """Return what takes messages in by HTTP."""
+    access = NotifyAccess(build_accounts(database, Passwords()))
+    return NotifyParts(build_notify_app(Intake(PostgresOutbox(database)), access))
+
+
+def channel_parts(background: BackgroundNotificationService) -> Sequence[Component]:
+    """Return the channels that are out of order, as health shows them."""
+    return [
+        Component(f"channel_{name}", f"out of order since {figures.failures} tries", HealthStatus.DEGRADED)
+        for name, figures in background.metrics.by_channel.items()
+        if figures.failures
+    ]
+
+
+@asynccontextmanager
+async def open_background_service(
+    settings: Settings, database: Database, progress: Progress
+) -> AsyncIterator[BackgroundNotificationService]:
+    """Open the channels and who sends on them."""
+    await require_notifications(database.direct_url)
+    listener = Listener(database.direct_url, ["atf_outbox"])
+    clock = None if await is_replaying(database) else SystemClock()
+    outbox = PostgresOutbox(database)
+    desk = Desk(outbox, build_address_book(settings, database), LetterWriter(settings.home / "templates"))
+    channels = await build_channels(settings, database, clock)
+    senders = build_senders(settings, database, channels, desk, listener, progress)
+    await listener.start()
+    try:
+        yield BackgroundNotificationService(outbox, senders, desk.metrics, progress)
+    finally:
+        await listener.stop()

@@ -9,6 +9,8 @@ from atf.security.role import Permission
 
 _SEE: Final = Right(Permission.VIEW, first_argument)
 _CHANGE: Final = Right(Permission.EDIT, first_argument)
+_OWN: Final = Right(Permission.VIEW, first_argument)
+"""What everybody may decide for themselves, viewers too: how they are told."""
 _LOOK: Final = Right(Permission.VIEW)
 _ADMINISTER: Final = Right(Permission.ADMINISTER)
 _KEEP_SECRETS: Final = Right(Permission.KEEP_SECRETS, first_argument_or_platform)
@@ -48,6 +50,7 @@ JOBS: Final = Rights(
         "trigger_schedule": _CHANGE,
         "list_runs": Right(Permission.VIEW, of_filter),
         "get_run": _SEE,
+        "find_run": _SEE,
         "get_run_statistics": _SEE,
         "create_run": _CHANGE,
         "cancel_run": _CHANGE,
@@ -68,7 +71,27 @@ JOBS: Final = Rights(
         "update_run": _ADMINISTER,
     },
 )
-MESSAGES: Final = Rights("message", {"list_deliveries": _SEE})
+MESSAGES: Final = Rights(
+    "message",
+    {
+        "list_deliveries": Right(Permission.VIEW, of_filter),
+        "statistics": Right(Permission.VIEW, first_argument_or_platform),
+        "requeue": _CHANGE,
+    },
+)
+NOTIFIER: Final = Rights("notification", {"send": Right(Permission.EDIT, of_filter)})
+PREFERENCES: Final = Rights(
+    "preferences",
+    {
+        "settings": _SEE,
+        "change": _OWN,
+        "set_route": _OWN,
+        "clear_routes": _OWN,
+        "set_address": _OWN,
+        "clear_address": _OWN,
+        "send_test": _OWN,
+    },
+)
 QUIET_HOURS: Final = Rights("quiet_hours", {"status": _SEE, "set": _CHANGE, "clear": _CHANGE})
 UNIVERSES: Final = Rights(
     "universe",

@@ -25,6 +25,7 @@ from atf.jobs.chores.retry_stager import RetryStager
 from atf.jobs.chores.statistics_rollup import StatisticsRollup
 from atf.jobs.chores.step_pruner import StepPruner
 from atf.lifecycle import Progress, Service
+from atf.notifications.message_pruner import MessagePruner
 from atf.schedules.tick import Tick
 from atf.services.scheduler.service import SchedulerService
 from atf.settings import Settings
@@ -106,6 +107,7 @@ def _chores(settings: Settings, database: Database, *, is_replay: bool) -> list[
         StatisticsRollup(PostgresRollup(database), clock, retention.other_runs),
         DeadLetterPruner(PostgresRetention(database), retention.dead_letters),
         StepPruner(PostgresRunSteps(database)),
+        MessagePruner(PostgresRetention(database), clock, timedelta(days=settings.messages_keep_days)),
         *([] if is_replay else [watch]),  # a replay's administrator watches it live
     ]
 

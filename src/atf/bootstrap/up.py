@@ -19,7 +19,7 @@ from atf.storage.registry_repository import PostgresRegistry
 
 # Started in this order, stopped in the reverse: whoever makes work stops before those who do it.
 _SERVICES: Mapping[str, tuple[str, ...]] = {
-    "notifications": ("notifications", "start"),
+    "telegram": ("telegram", "start"),
     "worker": ("worker", "start"),
     "scheduler": ("scheduler", "start"),
 }

@@ -55,7 +55,9 @@ SUBJECTS: Final = (
     Subject("runs", "Start, list, show, follow, cancel and retry runs."),
     Subject("workers", "List the processes that do runs."),
     Subject("dlq", "List, show, requeue and drop runs that failed for good."),
-    Subject("notifications", "List deliveries; set quiet hours; run the notification service."),
+    Subject("notify", "Hand a message to a user.", is_group=False),
+    Subject("notifications", "List deliveries; say how you are told; run the notification service."),
+    Subject("telegram", "Run the Telegram bot with the notification service."),
     Subject("data", "Fetch, import, check, show and export bars."),
     Subject("indicators", "List and show indicators; compute them on real bars."),
     Subject("universes", "List, load, show and delete universes of symbols."),
@@ -69,6 +71,7 @@ SUBJECTS: Final = (
     Subject("audit", "Say who did what: list and export the audit log."),
     Subject("config", "Show the settings and where each comes from."),
     Subject("db", "Start, stop, migrate and look into the database."),
+    Subject("dev", "Tools for developing: a Telegram to chat with."),
 )
 
 

@@ -38,7 +38,7 @@ def demo(
             "pg_allow_nobody": True,
         }
     )
-    plan = plan_demo(sessions=ONCE_SESSIONS if once else sessions)
+    plan = plan_demo(settings, sessions=ONCE_SESSIONS if once else sessions)
     with open_view(plain=as_json) as view:
         summary = asyncio.run(run_demo(settings, plan, view))
     if as_json:

@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 from atf.bootstrap.client import Client
-from atf.cli import quiet_hours
+from atf.cli import message_templates, notification_settings, quiet_hours
 from atf.cli.client import with_client
+from atf.cli.listing import span_option
 from atf.cli.output import JsonOption, LimitOption, UserOption, print_json, print_table
 from atf.cli.process import run_service
+from atf.errors import InvalidInput
+from atf.notifications.history import ChannelStatistics, DeliveryFilter
 from atf.notifications.message import DeliveryRecord, DeliveryStatus
 
 app = typer.Typer()
@@ -18,6 +21,18 @@ app.add_typer(
     quiet_hours.app,
     name="quiet-hours",
     help="Show, set and clear the hours in which only what is urgent goes out.",
+    no_args_is_help=True,
+)
+app.add_typer(
+    notification_settings.app,
+    name="settings",
+    help="Show and change how a user is told: language, digest, channels, addresses.",
+    no_args_is_help=True,
+)
+app.add_typer(
+    message_templates.app,
+    name="templates",
+    help="List, preview and check the templates of messages.",
     no_args_is_help=True,
 )
 
@@ -29,6 +44,10 @@ def list_deliveries(
     actions: Annotated[
         bool, typer.Option("--actions", help="What alerts made happen, in place of messages to you.")
     ] = False,
+    kind: Annotated[str | None, typer.Option("--type", help="Only this type of messages.")] = None,
+    search: Annotated[str | None, typer.Option("--search", help="Only with this in title or text.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Only those written then or later.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Only those written before.")] = None,
     limit: LimitOption = 50,
     user: UserOption = "owner",
     as_json: JsonOption = False,
@@ -40,15 +59,74 @@ def list_deliveries(
     Example: atf notifications list --channel inbox --limit 5
     """
 
+    span = span_option(since, until)
+
     async def work(client: Client) -> list[DeliveryRecord]:
-        return list(await client.deliveries(status=status, channel=channel, limit=limit, actions=actions))
+        wanted = DeliveryFilter(
+            client.user_id, status, channel, kind, search, *span, actions=actions, limit=limit
+        )
+        return list(await client.deliveries.list_deliveries(wanted))
 
     deliveries = with_client(user, work)
     if as_json:
         print_json(deliveries)
         return
-    columns = ("created", "channel", "status", "held until", "tries", "title", "text", "error")
+    columns = ("id", "created", "channel", "status", "held until", "tries", "title", "text", "error")
     print_table("Deliveries", columns, [_row(one) for one in deliveries])
+
+
+@app.command()
+def stats(
+    hours: Annotated[int, typer.Option("--hours", min=1, max=8760, help="What went within so many hours.")] = 24,
+    everybody: Annotated[bool, typer.Option("--everybody", help="Of all users, for administrators.")] = False,
+    user: UserOption = "owner",
+    as_json: JsonOption = False,
+) -> None:
+    """Count by channel what was sent and failed, how long it took, and what waits now.
+
+    Example: atf notifications stats --hours 168
+    """
+
+    async def work(client: Client) -> list[ChannelStatistics]:
+        return list(await client.deliveries.statistics(None if everybody else client.user_id, hours))
+
+    found = with_client(user, work)
+    if as_json:
+        print_json(found)
+        return
+    columns = (
+        "channel",
+        "sent",
+        "failed",
+        "dead",
+        "median s",
+        "p95 s",
+        "waiting",
+        "held",
+        "oldest s",
+        "paused until",
+    )
+    print_table("Channels", columns, [_figures(one) for one in found])
+
+
+@app.command()
+def requeue(
+    delivery: Annotated[int | None, typer.Argument(help="A delivery's id.", metavar="ID")] = None,
+    channel: Annotated[str | None, typer.Option("--channel", help="All that failed on this channel.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that failed.")] = False,
+    user: UserOption = "owner",
+) -> None:
+    """Send once more what FAILED or is DEAD; actions of alerts only one by one.
+
+    Example: atf notifications requeue --channel email
+    """
+    if sum((delivery is not None, channel is not None, everything)) != 1:
+        raise InvalidInput("name one of ID, --channel and --all", field="requeue")
+
+    async def work(client: Client) -> int:
+        return await client.deliveries.requeue(client.user_id, delivery_id=delivery, channel=channel)
+
+    typer.echo(f"{with_client(user, work)} deliveries are queued again")
 
 
 @app.command()
@@ -62,5 +140,34 @@ def start() -> None:
     run_service("notifications", notifications_process)
 
 
+def _figures(one: ChannelStatistics) -> tuple[object, ...]:
+    return (
+        one.channel,
+        one.sent,
+        one.failed,
+        one.dead,
+        _seconds(one.median_seconds),
+        _seconds(one.p95_seconds),
+        one.pending,
+        one.held,
+        _seconds(one.oldest_seconds),
+        one.paused_until,
+    )
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1f}"
+
+
 def _row(one: DeliveryRecord) -> tuple[object, ...]:
-    return one.created_at, one.channel, one.status, one.held_until, one.attempts, one.title, one.body, one.error
+    return (
+        one.id,
+        one.created_at,
+        one.channel,
+        one.status,
+        one.held_until,
+        one.attempts,
+        one.title,
+        one.body,
+        one.error,
+    )

@@ -74,6 +74,9 @@ def start(
     ] = None,
     priority: Annotated[int, typer.Option("--priority", help="-100 to 100; lower runs first.")] = 0,
     at: Annotated[str | None, typer.Option("--at", help="Not before, such as 2026-12-31T09:00:00Z.")] = None,
+    notify: Annotated[
+        str | None, typer.Option("--notify", help="Tell its end by these channels, such as telegram,inbox.")
+    ] = None,
     user: UserOption = "owner",
     as_json: JsonOption = False,
 ) -> None:
@@ -82,7 +85,8 @@ def start(
     Example: atf runs start notification --target me --params '{"message": "hello"}'
     """
     task_params = {} if params is None else read_json(params, "--params")
-    request = RunCreate(job_type, target, task_params, priority, instant_option(at, "--at"))
+    channels = () if notify is None else tuple(part.strip() for part in notify.split(","))
+    request = RunCreate(job_type, target, task_params, priority, instant_option(at, "--at"), notify=channels)
     run = with_client(user, lambda client: client.jobs.create_run(client.user_id, request))
     _say(run, f"run {run.run_id} waits; follow it with: atf runs watch {run.run_id}", as_json=as_json)
 

@@ -15,7 +15,7 @@ from typing import Final
 from atf.bootstrap.demo import Replay, ReplayCounts, find_replay, open_counts, prepare_replay
 from atf.bootstrap.home_lock import only_one
 from atf.demo.dataset import load_dataset
-from atf.demo.demo_alerts import demo_alerts
+from atf.demo.demo_alerts import CHANNELS, demo_alerts
 from atf.demo.summary import Summary, summarise
 from atf.demo.view import View
 from atf.errors import TemporaryFailure
@@ -35,12 +35,16 @@ class DemoPlan:
     sessions: int
 
 
-def plan_demo(*, sessions: int | None) -> DemoPlan:
-    """Return the plan for the newest ``sessions`` sessions of the data, None for all."""
+def plan_demo(settings: Settings, *, sessions: int | None) -> DemoPlan:
+    """Return the plan for the newest ``sessions`` sessions of the data, None for all.
+
+    With a bot's token the alerts go to Telegram, too.
+    """
+    channels = (*CHANNELS, "telegram") if settings.telegram_token else CHANNELS
     bars = load_dataset()
     days: list[datetime] = sorted({run.time_at(i) for run in bars.values() for i in range(len(run))})
     replayed = days if sessions is None else days[-sessions:]
-    alerts = [alert for series in sorted(bars) for alert in demo_alerts(series.symbol)]
+    alerts = [alert for series in sorted(bars) for alert in demo_alerts(series.symbol, channels)]
     length = Timeframe.D1.length
     return DemoPlan(Replay(bars, Timeframe.D1, replayed[0], replayed[-1] + length, alerts), len(replayed))
 
@@ -55,7 +59,9 @@ async def run_demo(settings: Settings, plan: DemoPlan, view: View) -> Summary:
         position = await find_replay(settings)
         if position is None or position.is_finished or position.begins_at != plan.replay.begins_at:
             view.say("preparing: a database of its own, five shares' prices, thirty alerts")
-            await prepare_replay(settings, plan.replay)
+            link = await prepare_replay(settings, plan.replay)
+            if settings.telegram_token:
+                view.say(f"to get the messages at Telegram send this to your bot: {link}")
         else:
             view.say(f"going on at {position.now_at:%Y-%m-%d}, where the last demo was stopped")
         counts = await _replay(settings, plan, view)
@@ -112,8 +118,9 @@ def _children(settings: Settings) -> list[ChildCommand]:
         "ATF_DATABASE_URL": "",
         "SCHEDULER_DATABASE_URL": "",
     }
+    notifications = "telegram" if settings.telegram_token else "notifications"
     commands = {
-        "notifications": ("notifications", "start"),
+        "notifications": (notifications, "start"),
         "worker": ("worker", "start"),
         "scheduler": ("scheduler", "start"),
     }

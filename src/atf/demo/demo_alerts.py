@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from atf.alerts.alerts_service import NewAlert
@@ -55,7 +55,7 @@ _TEMPLATES: Final[tuple[tuple[str, _Rule, _Rule], ...]] = (
 )
 
 
-def demo_alerts(symbol: str) -> list[NewAlert]:
+def demo_alerts(symbol: str, channels: Sequence[str] = CHANNELS) -> list[NewAlert]:
     """Return the demo's alerts for one share."""
     return [
         NewAlert(
@@ -65,7 +65,7 @@ def demo_alerts(symbol: str) -> list[NewAlert]:
                 "rule": rule,
                 "rearm": rearm,
                 "notify": {
-                    "channels": list(CHANNELS),
+                    "channels": list(channels),
                     "message_template": f"{{ticker}} {label}: {{value}} (level {{threshold}}), close {{close}}",
                 },
             },

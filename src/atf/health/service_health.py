@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,6 +15,7 @@ from atf.health.statistics import DatabaseProbe, HealthStore, Statistics
 from atf.health.status import Component, HealthStatus, OverallHealth, overall
 from atf.jobs.run_metrics import RunMetrics
 from atf.lifecycle import Progress
+from atf.notifications.sending_metrics import SendingMetrics
 
 _PATIENCE_SECONDS: Final = 1.5
 _PROBE_KEPT_SECONDS: Final = 0.5
@@ -33,7 +34,7 @@ _MEANING: Final[Mapping[str, HealthStatus]] = {
 class HealthReport:
     """One answer; ``statistics`` is None for a process that does not count, or cannot now.
 
-    ``runs`` is what a worker counts of its own.
+    ``runs`` is what a worker counts of its own, ``sending`` what the notification service does.
     """
 
     service: str
@@ -46,6 +47,7 @@ class HealthReport:
     progress_age_seconds: float
     problem: str | None = None
     runs: RunMetrics | None = None
+    sending: SendingMetrics | None = None
 
     @property
     def is_database_connected(self) -> bool:
@@ -55,7 +57,10 @@ class HealthReport:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The process's main service as health sees it: its state in a word, and whether its loop comes round."""
+    """The process's main service as health sees it: its state in a word, and whether its loop comes round.
+
+    ``parts``: what of it may be out of order by itself, such as a channel.
+    """
 
     service: str
     instance_id: str
@@ -64,6 +69,7 @@ class Watched:
     is_started: Callable[[], bool]
     progress: Progress
     stalled_after_seconds: float
+    parts: Callable[[], Sequence[Component]] = tuple
 
     def component(self) -> Component:
         """Return the state; a loop that has not come round for too long is stalled, whatever it says itself."""
@@ -79,7 +85,13 @@ class Watched:
         if component.word not in _WORKING and component.status is not HealthStatus.DOWN:
             return {"status": component.status, "metadata": state}
         advances = progress_check(self.progress, self.stalled_after_seconds)()
-        return {**advances, "status": component.status, "metadata": {**advances["metadata"], **state}}
+        parts = self.parts()
+        words = {part.name: part.word for part in parts}
+        return {
+            **advances,
+            "status": _together(component.status, parts),
+            "metadata": {**advances["metadata"], **state, **words},
+        }
 
 
 class ServiceHealth:
@@ -93,12 +105,14 @@ class ServiceHealth:
         *,
         counts: bool = False,
         runs: RunMetrics | None = None,
+        sending: SendingMetrics | None = None,
     ) -> None:
         """``counts``: whether this process answers for the queue as a whole, as the scheduler does."""
         self._watched = watched
         self._clock = clock
         self.counts = counts
         self._runs = runs
+        self._sending = sending
         self._probe = Recent(store.probe, keep_seconds=_PROBE_KEPT_SECONDS, patience_seconds=_PATIENCE_SECONDS)
         self._statistics = Recent(
             store.statistics, keep_seconds=_STATISTICS_KEPT_SECONDS, patience_seconds=_PATIENCE_SECONDS
@@ -113,7 +127,7 @@ class ServiceHealth:
                 statistics = await self._statistics.get()
             except AtfError as exc:
                 problem = str(exc)
-        components = (self._watched.component(), *self._database_components(probe))
+        components = (self._watched.component(), *self._watched.parts(), *self._database_components(probe))
         return HealthReport(
             service=self._watched.service,
             instance_id=self._watched.instance_id,
@@ -125,6 +139,7 @@ class ServiceHealth:
             progress_age_seconds=self._watched.progress.seconds_since,
             problem=problem,
             runs=self._runs,
+            sending=self._sending,
         )
 
     async def statistics(self) -> Statistics:
@@ -155,6 +170,12 @@ class ServiceHealth:
             else Component("database", "connected", HealthStatus.HEALTHY)
         )
         return (database, _job_store(probe), _alert_evaluator(probe)) if self.counts else (database,)
+
+
+def _together(status: HealthStatus, parts: Sequence[Component]) -> HealthStatus:
+    """Return the status of a service with its parts: one that is out of order does not stop the others."""
+    is_well = status is not HealthStatus.HEALTHY or all(one.status is HealthStatus.HEALTHY for one in parts)
+    return status if is_well else HealthStatus.DEGRADED
 
 
 def _job_store(probe: DatabaseProbe | None) -> Component:

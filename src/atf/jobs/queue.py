@@ -53,6 +53,16 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.completions) + len(self.failures) + len(self.put_back) + len(self.cancelled)
 
+    @property
+    def runs(self) -> Sequence[ClaimedRun]:
+        """The runs that they are of."""
+        return [
+            *(one.run for one in self.completions),
+            *(one.run for one in self.failures),
+            *(one.run for one in self.put_back),
+            *(one.run for one in self.cancelled),
+        ]
+
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> Outcomes:
         """Sort outcomes by kind."""

@@ -14,12 +14,18 @@ from atf.jobs.run import RunId, RunRecord, RunStatus
 from atf.jobs.schedule_checks import MOST_PRIORITY
 from atf.schedules.schedule import Schedule
 
+NOTIFY: Final = "notify"
+"""The name in a run's snapshot under which it says on which channels its user is told of its end."""
+NOTIFY_CHANNELS: Final = ("inbox", "console", "telegram", "email", "sms", "webhook", "apprise", "web")
 _OWN_LIMITS: Final = ("max_runtime_seconds", "retry_delay_seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class RunCreate:
-    """One run without a schedule. ``available_at``: not before; ``name``: default type and target."""
+    """One run without a schedule. ``available_at``: not before; ``name``: default type and target.
+
+    ``notify``: the channels on which its user is told when it has ended; none: the user looks.
+    """
 
     job_type: str
     target: str
@@ -27,6 +33,7 @@ class RunCreate:
     priority: int = 0
     available_at: datetime | None = None
     name: str | None = None
+    notify: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +89,29 @@ def checked_request(request: RunCreate, types: JobTypes) -> RunCreate:
     if request.available_at is not None and request.available_at.tzinfo is None:
         raise InvalidInput("must be a time with its zone", field="available_at")
     params = definition.prepare(request.target, require_params(request.task_params))
-    return replace(request, name=name, task_params=params)
+    return replace(request, name=name, task_params=params, notify=_checked_channels(request.notify))
+
+
+def _checked_channels(channels: Sequence[str]) -> tuple[str, ...]:
+    for channel in channels:
+        if channel not in NOTIFY_CHANNELS:
+            raise InvalidInput(
+                f"must be channels of {', '.join(NOTIFY_CHANNELS)}, got {shown(channel)}", field=NOTIFY
+            )
+    return tuple(dict.fromkeys(channels))
 
 
 def run_of_request(user_id: int, request: RunCreate, types: JobTypes) -> NewRun:
     """Return the run of a checked request."""
     definition = types.get(request.job_type)
     snapshot = {"name": request.name, "target": request.target, "task_params": dict(request.task_params)}
+    asks = {NOTIFY: list(request.notify)} if request.notify else {}
     return NewRun(
         job_type=request.job_type,
         job_id=None,
         user_id=user_id,
         retention_class=definition.retention_class,
-        snapshot=snapshot,
+        snapshot=snapshot | asks,
         priority=request.priority,
         max_attempts=definition.limits.max_attempts,
         available_at=request.available_at,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 from atf.errors import Conflict, InvalidInput, NotFound, shown
 from atf.jobs.field_checks import require_integer
@@ -19,6 +21,10 @@ from atf.jobs.target import symbols_in
 from atf.market.market_clock import MarketClock
 
 _MOST_DAYS: Final = 36_500
+FEWEST_DIGITS: Final = 6
+"""By so many characters of its id a run is found, as there are hardly ever two of a user's that share them."""
+_ALL_DIGITS: Final = 32
+_BEGINNING: Final = re.compile(f"[0-9a-f]{{{FEWEST_DIGITS},{_ALL_DIGITS}}}")
 
 
 class RunStore(Protocol):
@@ -30,6 +36,10 @@ class RunStore(Protocol):
 
     async def get_run(self, user_id: int, run_id: RunId) -> RunRecord | None:
         """Return one run."""
+        ...
+
+    async def find_runs(self, user_id: int, first: UUID, last: UUID, limit: int) -> Sequence[RunRecord]:
+        """Return a user's runs whose ids lie between two, both included."""
         ...
 
     async def add_run(self, new: NewRun) -> RunRecord:
@@ -104,6 +114,25 @@ class RunsService:
     async def get_run(self, user_id: int, run_id: RunId) -> RunRecord:
         """Return a run, its sensitive fields masked. Errors: NotFound."""
         return self._sensitive.run(await self._stored_run(user_id, run_id))
+
+    async def find_run(self, user_id: int, beginning: str) -> RunRecord:
+        """Return the run of a user whose id begins so, its sensitive fields masked.
+
+        Errors: InvalidInput if that is no beginning of an id; NotFound; Conflict if several begin so.
+        """
+        digits = beginning.replace("-", "").lower()
+        if not _BEGINNING.fullmatch(digits):
+            raise InvalidInput(
+                f"must be a run's id, or its first {FEWEST_DIGITS} characters or more, got {shown(beginning)}",
+                field="run",
+            )
+        first, last = (UUID(digits.ljust(_ALL_DIGITS, filler)) for filler in "0f")
+        found = await self._runs.find_runs(user_id, first, last, 2)
+        if not found:
+            raise NotFound(f"there is no run {beginning}")
+        if len(found) > 1:
+            raise Conflict(f"several runs begin with {beginning}: say more of the id")
+        return self._sensitive.run(found[0])
 
     async def _stored_run(self, user_id: int, run_id: RunId) -> RunRecord:
         run = await self._runs.get_run(user_id, run_id)

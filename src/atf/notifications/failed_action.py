@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from atf.notifications.background_service import Settled
 from atf.notifications.message import ACTION, DeliveryStatus, OutgoingMessage, Priority
+from atf.notifications.outbox import Settled
 
 ACTION_FAILED: Final = "alert_action_failed"
 _DEFAULT_CHANNELS: Final = ("inbox",)
@@ -23,7 +23,7 @@ def failure_message(settled: Settled, ended_at: datetime) -> OutgoingMessage | N
         return None
     alert, hour = delivery.payload.get("alert_id"), ended_at.astimezone(UTC)
     reason = settled.error or "no reason was given"
-    tries = "" if delivery.attempts == 1 else f" after {delivery.attempts} tries"
+    tries = "" if delivery.attempts == 0 else f" after {delivery.attempts + 1} tries"
     return OutgoingMessage(
         user_id=delivery.user_id,
         notification_type=ACTION_FAILED,

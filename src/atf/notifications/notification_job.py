@@ -33,14 +33,15 @@ class NotificationHandler:
         if job.user_id is None:
             raise PermanentFailure("the message has nobody to go to: the run belongs to no user")
         params = job.task_params
+        channels = tuple(params.get("channels") or DEFAULT_CHANNELS)
         message = OutgoingMessage(
             user_id=job.user_id,
             notification_type="notification",
             title=params.get("title") or job.name or job.target,
             body=params["message"],
             dedup_key=f"run:{job.run_id}",
-            channels=tuple(params.get("channels") or DEFAULT_CHANNELS),
+            channels=channels,
             priority=Priority(params.get("priority") or Priority.NORMAL),
         )
         await self._outbox.add([message])
-        return {"dedup_key": message.dedup_key, "channels": list(message.channels)}
+        return {"dedup_key": message.dedup_key, "channels": list(channels)}

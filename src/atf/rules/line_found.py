@@ -15,7 +15,7 @@ from atf.rules.line_error import LineProblem, Span, meant, quoted
 from atf.rules.line_syntax import span_of
 
 COLUMN_NAMES: Final = ("price", *COLUMNS)
-CHANNELS: Final = ("console", "inbox", "telegram", "email", "web")
+CHANNELS: Final = ("console", "inbox", "telegram", "email", "sms", "webhook", "apprise", "web")
 SEVERITIES: Final = ("normal", "high", "urgent")
 
 _COMPARISON: Final = "a comparison such as '>' or 'crosses above'"

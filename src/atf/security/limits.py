@@ -35,3 +35,11 @@ LARGEST_PAYLOAD: Final = 16 * 1024
 LONGEST_URL: Final = 2000
 LARGEST_REQUEST_HEAD: Final = 16 * 1024
 """Bytes of a request's line and headers at an HTTP server of ATF's."""
+LONGEST_MESSAGE: Final = 64 * 1024
+"""Characters of one message to a person."""
+LONGEST_DEDUP_KEY: Final = 200
+MOST_ATTACHMENTS: Final = 10
+LARGEST_ATTACHMENTS: Final = 5 * 1024**2
+"""Bytes of a message's attachments together."""
+LARGEST_REQUEST: Final = 8 * 1024**2
+"""Bytes of a request's body where bodies are taken; attachments travel as base64."""

@@ -54,6 +54,10 @@ def _checked_public_url(url: str) -> str:
     return url
 
 
+def _checked_webhook_url(url: str | None) -> str | None:
+    return None if url is None else _checked_public_url(url)
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -107,6 +111,17 @@ class JobConfigs(_Part):
     report_generation: JobConfig = JobConfig(max_runtime_seconds=300, retry_attempts=3, retry_delay_seconds=60)
     data_processing: JobConfig = JobConfig(max_runtime_seconds=600, retry_attempts=2, retry_delay_seconds=120)
     notifications: JobConfig = JobConfig(max_runtime_seconds=30, retry_attempts=5, retry_delay_seconds=10)
+
+
+class TelegramBotSettings(_Part):
+    """Where the process of the bot is found."""
+
+    notification_endpoint: Annotated[
+        str, Names(variables=("ATF_NOTIFICATION_ENDPOINT",)), AfterValidator(_checked_public_url)
+    ] = Field(
+        default="http://localhost:8001/api/notify",
+        description="where messages are handed over by HTTP, for programs that do not share the database",
+    )
 
 
 class Settings(BaseSettings):
@@ -223,6 +238,67 @@ class Settings(BaseSettings):
         ),
     ] = Field(default=3, ge=0, le=1000, description="tries of a delivery after the first; then it is DEAD")
     notification_batch_size: int = Field(default=100, ge=1, le=10_000, description="deliveries claimed at once")
+    telegram_bot: TelegramBotSettings = TelegramBotSettings()
+    notification_token: Annotated[str | None, Names(is_secret=True)] = Field(
+        default=None,
+        repr=False,
+        description="the token by which this installation hands messages over by HTTP",
+    )
+    messages_keep_days: int = Field(
+        default=90, ge=1, le=3660, description="how long messages are kept that were delivered or failed"
+    )
+    telegram_token: Annotated[str | None, Names(is_secret=True)] = Field(
+        default=None,
+        repr=False,
+        description="the bot's token from @BotFather; better kept by `atf secrets set telegram.bot-token "
+        "--platform`",
+    )
+    telegram_api_url: Annotated[str, AfterValidator(_checked_public_url)] = Field(
+        default="https://api.telegram.org", description="where Telegram's Bot API is"
+    )
+    telegram_webhook_url: Annotated[str | None, AfterValidator(_checked_webhook_url)] = Field(
+        default=None,
+        description="where Telegram reaches this process, such as `https://atf.example.org`, through a "
+        "proxy that passes `/telegram/webhook` on; without it the bot polls, which needs no way in",
+    )
+    telegram_registration: Literal["closed", "approval", "open"] = Field(
+        default="closed",
+        description="whether strangers become users by the bot: never, once an administrator has let them in, or "
+        "as soon as their e-mail address is proved",
+    )
+    smtp_host: str | None = Field(default=None, description="the mail server; without one there is no e-mail")
+    smtp_port: Port = Field(default=587, description="its port: usually 587 for starttls and 465 for tls")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="how the connection is encrypted; none only to this machine"
+    )
+    smtp_username: str | None = Field(default=None, description="who signs in at the mail server, if it asks")
+    smtp_password: Annotated[str | None, Names(is_secret=True)] = Field(
+        default=None,
+        repr=False,
+        description="the password for that; better kept by `atf secrets set smtp.password --platform`",
+    )
+    smtp_sender: str | None = Field(
+        default=None, description="from which address e-mail comes; else the user name"
+    )
+    smtp_ca_file: Path | None = Field(
+        default=None, description="certificates (PEM) to trust for the mail server in place of the system's"
+    )
+    smtp_allow_clear: bool = Field(
+        default=False, description="lets security none send passwords and messages in clear to another machine"
+    )
+    twilio_account_sid: str | None = Field(
+        default=None, description="the account at Twilio; without one there is no SMS"
+    )
+    twilio_auth_token: Annotated[str | None, Names(is_secret=True)] = Field(
+        default=None,
+        repr=False,
+        description="its token; better kept by `atf secrets set twilio.auth-token --platform`",
+    )
+    twilio_sender: str | None = Field(default=None, description="the telephone number that SMS come from")
+    twilio_url: Annotated[str, AfterValidator(_checked_public_url)] = Field(
+        default="https://api.twilio.com", description="where Twilio's API is"
+    )
+    telegram_groups: bool = Field(default=False, description="whether the bot listens in groups")
     webhook_allowed_networks: str = Field(
         default="",
         description="where webhooks may go beside public addresses: networks, addresses and names of hosts with "

@@ -28,7 +28,7 @@ from atf.storage.columns import (
     integers,
     word_list,
 )
-from atf.storage.notifications_repository import add_messages
+from atf.storage.message_adding import add_messages
 from atf.storage.run_queue import complete_runs, held_runs
 from atf.storage.users_repository import roles_of
 

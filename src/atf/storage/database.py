@@ -92,6 +92,7 @@ class Database:
             pool_size=limits.pool_size,
             max_overflow=0,
             pool_pre_ping=True,
+            hide_parameters=True,  # an error that comes into a log has no messages of people in it
             pool_timeout=limits.statement_timeout.total_seconds(),
             connect_args=_connect_arguments(limits),
         )

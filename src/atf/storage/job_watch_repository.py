@@ -10,7 +10,7 @@ from sqlalchemy import text
 from atf.health.job_watch import SLOW_SECONDS, SLOW_SHARE, Backlog, FailedJob, Findings, LostWorker, SlowRun
 from atf.notifications.message import OutgoingMessage
 from atf.storage.database import Database
-from atf.storage.notifications_repository import add_messages
+from atf.storage.message_adding import add_messages
 
 _FAILED: Final = text(
     """

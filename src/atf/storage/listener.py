@@ -29,6 +29,7 @@ class Listener:
         self._url = direct_url
         self._channels = tuple(channels)
         self._woken = asyncio.Event()
+        self._branches: list[Branch] = []
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -45,18 +46,19 @@ class Listener:
                 await task
 
     def wake(self) -> None:
-        """Wake the waiter as a notification would."""
+        """Wake the waiters as a notification would."""
         self._woken.set()
+        for branch in self._branches:
+            branch.wake()
+
+    def branch(self) -> Branch:
+        """Return a waiter of its own, for one of several who each want to be woken."""
+        self._branches.append(Branch())
+        return self._branches[-1]
 
     async def wait(self, seconds: float) -> bool:
         """Wait until notified or until the time is over; return whether it was a notification."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return False
-        self._woken.clear()
-        return True
+        return await _awaited(self._woken, seconds)
 
     async def _listen_forever(self) -> None:
         while True:
@@ -70,9 +72,34 @@ class Listener:
         async with await _connect(self._url) as connection:
             for channel in self._channels:
                 await connection.execute(f'LISTEN "{channel}"')
-            self._woken.set()
+            self.wake()
             async for _ in connection.notifies():
-                self._woken.set()
+                self.wake()
+
+
+class Branch:
+    """One of several who wait for the same listener."""
+
+    def __init__(self) -> None:
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Wake who waits here."""
+        self._woken.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until notified or until the time is over; return whether it was a notification."""
+        return await _awaited(self._woken, seconds)
+
+
+async def _awaited(woken: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await woken.wait()
+    except TimeoutError:
+        return False
+    woken.clear()
+    return True
 
 
 async def require_notifications(direct_url: str) -> None:

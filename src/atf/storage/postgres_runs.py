@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -48,6 +49,11 @@ class PostgresRuns:
         async with self._database.transaction() as connection:
             found = await runs_repository.get_run(connection, user_id, run_id)
             return found and replace(found, progress=await progress_of(connection, run_id))
+
+    async def find_runs(self, user_id: int, first: UUID, last: UUID, limit: int) -> Sequence[RunRecord]:
+        """Return a user's runs whose ids lie between two, both included."""
+        async with self._database.transaction() as connection:
+            return await runs_repository.find_runs(connection, user_id, first, last, limit)
 
     async def pending_runs(self, job_type: str | None, limit: int) -> Sequence[RunRecord]:
         """Return runs that may begin now, in the order in which they are claimed."""

@@ -70,6 +70,19 @@ _PRUNE_DEAD_LETTERS: Final = text(
         LIMIT :limit))
     """
 )
+# What waits stays, however old it is. An inbox forgets with the messages.
+_PRUNE_MESSAGES: Final = text(
+    """
+    WITH old AS (
+        SELECT id FROM msg_messages m
+        WHERE created_at < :before AND NOT EXISTS (
+            SELECT FROM msg_deliveries d WHERE d.message_id = m.id AND d.status IN ('PENDING', 'SENDING'))
+        ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED),
+    unread AS (DELETE FROM msg_inbox i USING old WHERE i.message_id = old.id),
+    sent AS (DELETE FROM msg_deliveries d USING old WHERE d.message_id = old.id)
+    DELETE FROM msg_messages m USING old WHERE m.id = old.id
+    """
+)
 
 
 class PostgresRetention:
@@ -117,6 +130,10 @@ class PostgresRetention:
         lost = await self._in_chunks(_PRUNE_LOST_WORKERS, before=misfires_before)
         days = await self._in_chunks(_PRUNE_RUN_DAYS, before=misfires_before)
         return misfires + lost + days + await self._in_chunks(_PRUNE_STATISTICS, before=statistics_before)
+
+    async def prune_messages(self, before: datetime) -> int:
+        """Delete messages that were written before an instant and of which nothing waits; return how many."""
+        return await self._in_chunks(_PRUNE_MESSAGES, before=before)
 
     async def prune_dead_letters(self, older_than: timedelta, most_of_a_schedule: int) -> int:
         """Delete old dead letters, and of each schedule all but the newest; return how many."""

@@ -18,6 +18,7 @@ from atf.jobs.run import ClaimedRun, RunId, RunKey, RunRecord, RunStatus, Worker
 from atf.jobs.run_request import NewRun, RunUpdate
 from atf.storage.advisory_lock import CLAIM_LOCK
 from atf.storage.partitions import make_missing, partitions_between
+from atf.storage.run_messages import ASKS_TO_TELL, tell_of_ended
 from atf.storage.run_queue import OWN_RUNTIME
 from atf.storage.runs_repository import RECORD, record
 from atf.storage.stored_document import snapshot_of
@@ -51,15 +52,15 @@ _ADD: Final = text(
     """
 )
 _LOCK: Final = text(
-    "SELECT retention_class, scheduled_for, id, status FROM job_schedule_runs "
+    f"SELECT retention_class, scheduled_for, id, status, {ASKS_TO_TELL} AS asks FROM job_schedule_runs r "
     "WHERE run_id = :run_id AND user_id = :user_id FOR NO KEY UPDATE"
 )
 _KEY: Final = "retention_class = :retention_class AND scheduled_for = :scheduled_for AND id = :id"
 _CANCEL: Final = text(f"UPDATE job_schedule_runs SET status = 'CANCELLED' WHERE {_KEY}")
 _ASK_TO_STOP: Final = text(f"UPDATE job_schedule_runs SET cancel_requested = true WHERE {_KEY}")
 _CANCEL_WAITING: Final = text(
-    "UPDATE job_schedule_runs SET status = 'CANCELLED' WHERE run_id = :run_id AND status = 'PENDING' "
-    "RETURNING retention_class"
+    "UPDATE job_schedule_runs r SET status = 'CANCELLED' WHERE run_id = :run_id AND status = 'PENDING' "
+    f"RETURNING retention_class, {ASKS_TO_TELL} AS asks"
 )
 _STATE: Final = text(
     """
@@ -157,6 +158,7 @@ async def cancel_run(connection: AsyncConnection, user_id: int, run_id: RunId) -
         case RunStatus.PENDING as before:
             await connection.execute(_CANCEL, key)
             await _tell_replay(connection, row.retention_class)
+            await tell_of_ended(connection, [run_id] if row.asks else [])
         case RunStatus.RUNNING as before:
             await connection.execute(_ASK_TO_STOP, key)
         case before:
@@ -169,6 +171,7 @@ async def cancel_waiting(connection: AsyncConnection, run_id: RunId) -> bool:
     row = (await connection.execute(_CANCEL_WAITING, {"run_id": run_id})).first()
     if row is not None:
         await _tell_replay(connection, row.retention_class)
+        await tell_of_ended(connection, [run_id] if row.asks else [])
     return row is not None
 
 

@@ -19,12 +19,14 @@ from atf.errors import UnstorableData
 from atf.jobs.job_type import LONGEST_SECONDS
 from atf.jobs.queue import Outcomes, PutBack, Wanted
 from atf.jobs.run import ClaimedRun, Completion, Failure, RunId, RunKey, WorkerId
+from atf.jobs.run_request import NOTIFY
 from atf.market.bars import to_nanoseconds
 from atf.storage.advisory_lock import CLAIM_LOCK
 from atf.storage.columns import big_integers, instants, integers
 from atf.storage.database import Database
 from atf.storage.ended_runs import BURIED, ENDED_ATTEMPT
 from atf.storage.pinned_connection import PinnedConnection
+from atf.storage.run_messages import ASKS_TO_TELL, tell_of_ended
 from atf.storage.sent_arrays import SentArray
 from atf.storage.stored_document import StoredDocument
 from atf.storage.stored_text import error_details, error_text
@@ -200,6 +202,7 @@ _HAND_BACK: Final = text(
         attempts = {ENDED_ATTEMPT.format(outcome=_HANDED_BACK, error="NULL")},
         {_REQUEUED.format(delay="interval '0'")}
     WHERE r.status = 'RUNNING' AND r.worker_id = :worker_id AND r.id <> ALL(CAST(:keep AS bigint[]))
+    RETURNING CASE WHEN r.cancel_requested AND {ASKS_TO_TELL} THEN r.run_id END
     """
 )
 _CANCEL_REQUESTS: Final = text(
@@ -253,12 +256,14 @@ class PostgresRunQueue:
         async with self._database.transaction() as connection:
             if len(outcomes) >= _MANY:
                 await look_up_by_key(connection)
-            return frozenset().union(
+            finished = frozenset().union(
                 await complete_runs(connection, worker_id, outcomes.completions),
                 await _fail(connection, worker_id, outcomes.failures),
                 await _put_back(connection, worker_id, outcomes.put_back),
                 await _cancel(connection, worker_id, [one.run for one in outcomes.cancelled]),
             )
+            await tell_of_ended(connection, [run.run_id for run in outcomes.runs if NOTIFY in run.snapshot])
+            return finished
 
     async def put_back(self, worker_id: WorkerId, runs: Sequence[ClaimedRun], delay: timedelta) -> None:
         """Return runs to PENDING without costing an attempt."""
@@ -272,10 +277,11 @@ class PostgresRunQueue:
         """Return what this worker holds, but for ``keep``, to PENDING with one more attempt."""
         async with self._database.transaction() as connection:
             values = {"worker_id": worker_id, "keep": list(keep)}
-            returned = (await connection.execute(_HAND_BACK, values)).rowcount
+            returned = list((await connection.execute(_HAND_BACK, values)).scalars())
             if returned:
                 await connection.execute(_WAKE_WORKERS)
-            return returned
+            await tell_of_ended(connection, [run_id for run_id in returned if run_id is not None])
+            return len(returned)
 
     async def cancel_requests(self, worker_id: WorkerId) -> frozenset[int]:
         """Return the ids of the runs of this worker that somebody wants to be cancelled."""

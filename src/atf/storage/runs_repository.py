@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +18,12 @@ RECORD: Final = """
     error_details, COALESCE(attempts, '[]') AS attempts, retry_of"""
 """SQL: the columns of ``record``."""
 _GET: Final = text(f"SELECT {RECORD} FROM job_schedule_runs WHERE run_id = :run_id AND user_id = :user_id")
+_FIND: Final = text(
+    f"""
+    SELECT {RECORD} FROM job_schedule_runs
+    WHERE run_id BETWEEN :first AND :last AND user_id = :user_id ORDER BY run_id LIMIT :limit
+    """
+)
 # Two statements: of one type the queue's own index has the runs in order, of all types they are sorted.
 _PENDING: Final = f"""
     SELECT {RECORD} FROM job_schedule_runs
@@ -119,6 +126,14 @@ async def get_run(connection: AsyncConnection, user_id: int, run_id: RunId) -> R
     """Return one run of a user."""
     row = (await connection.execute(_GET, {"user_id": user_id, "run_id": run_id})).first()
     return None if row is None else record(row)
+
+
+async def find_runs(
+    connection: AsyncConnection, user_id: int, first: UUID, last: UUID, limit: int
+) -> list[RunRecord]:
+    """Return a user's runs whose ids lie between two, both included."""
+    values = {"user_id": user_id, "first": first, "last": last, "limit": limit}
+    return [record(row) for row in await connection.execute(_FIND, values)]
 
 
 async def pending_runs(connection: AsyncConnection, job_type: str | None, limit: int) -> list[RunRecord]:

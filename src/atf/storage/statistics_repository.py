@@ -44,6 +44,13 @@ _QUEUE: Final = text(
     GROUP BY job_type ORDER BY job_type
     """
 )
+_OPEN: Final = text(
+    """
+    SELECT count(*) FILTER (WHERE status = 'PENDING' AND available_at <= now()) AS waiting,
+           count(*) FILTER (WHERE status = 'RUNNING') AS running
+    FROM job_schedule_runs WHERE status IN ('PENDING', 'RUNNING')
+    """
+)
 _TROUBLE: Final = text(
     """
     SELECT (SELECT count(*) FROM job_misfires WHERE noticed_at > :since) AS misfires,
@@ -133,6 +140,13 @@ class PostgresStatistics:
             ]
             size = (await connection.execute(_SIZE, {"leaves": leaves})).scalar_one()
         return 100 if size <= self._most_bytes else 100 * self._most_bytes / float(size)
+
+
+async def count_open_runs(database: Database) -> tuple[int, int]:
+    """Return how many runs of everybody may begin now and wait, and how many are running."""
+    async with database.transaction() as connection:
+        row = (await connection.execute(_OPEN)).one()
+    return int(row.waiting), int(row.running)
 
 
 async def _is_readable(connection: AsyncConnection) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.notifications.used_up_runs import used_up_message
-from atf.storage.notifications_repository import add_messages
+from atf.storage.message_adding import add_messages
 
 _USED_UP: Final = text(
     """

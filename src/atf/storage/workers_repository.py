@@ -14,6 +14,7 @@ from atf.jobs.lease import Holder
 from atf.jobs.run import WorkerId
 from atf.storage.database import Database
 from atf.storage.ended_runs import BURIED, ENDED_ATTEMPT
+from atf.storage.run_messages import ASKS_TO_TELL, tell_of_ended
 
 _REGISTER: Final = text(
     """
@@ -83,13 +84,14 @@ _RESCUE_RUNS: Final = text(
         UPDATE workers_lost l SET runs = l.runs + e.runs
         FROM (SELECT attempts -> -1 ->> 'worker_id' AS worker_id, count(*) AS runs FROM ended GROUP BY 1) e
         WHERE l.worker_id = e.worker_id)
-    SELECT status, retention_class FROM ended
+    SELECT r.status, CASE WHEN r.status <> 'PENDING' AND {ASKS_TO_TELL} THEN r.run_id END AS told FROM ended r
     """
 )
 # However often its senders die, a delivery is not given up: a hundred are claimed together, and 99 are innocent.
+# It keeps its place: else those behind it, which nobody had claimed, would go first.
 _RESCUE_DELIVERIES: Final = text(
     """
-    UPDATE msg_deliveries SET status = 'PENDING', sender_id = NULL, next_attempt_at = now()
+    UPDATE msg_deliveries SET status = 'PENDING', sender_id = NULL
     WHERE id = ANY(ARRAY(
         SELECT id FROM msg_deliveries d
         WHERE status = 'SENDING' AND NOT EXISTS (SELECT FROM workers w WHERE w.worker_id = d.sender_id)
@@ -137,6 +139,7 @@ class PostgresLeases:
             runs = (await connection.execute(_RESCUE_RUNS)).all()
             deliveries = (await connection.execute(_RESCUE_DELIVERIES)).rowcount
             became = Counter(status for status, _ in runs)
+            await tell_of_ended(connection, [run_id for _, run_id in runs if run_id is not None])
             if became["PENDING"]:
                 await connection.execute(text("SELECT pg_notify('atf_runs', '')"))
             if became["FAILED"] or became["CANCELLED"]:  # a replay moves on when its runs have ended

@@ -138,14 +138,14 @@ def test_everything_of_this_version_is_read() -> None:
         (config(notify={"channels": "inbox"}), "notify.channels", 'must be an array, got "inbox"'),
         (config(notify={"channels": ["inbox", "inbox"]}), "notify.channels", "['inbox', 'inbox'] has non-unique"),
         (
-            config(notify={"channels": ["inbox", "sms"]}),
+            config(notify={"channels": ["inbox", "pigeon"]}),
             "notify.channels[1]",
-            '"sms" is not one of console, inbox',
+            '"pigeon" is not one of console, inbox',
         ),
         (
             config(notify={"channels": ["imbox"]}),
             "notify.channels[0]",
-            '"imbox" is not one of console, inbox, telegram, email, web; did',
+            '"imbox" is not one of console, inbox, telegram, email, sms, webhook, apprise, web; did',
         ),
         (config(options={"expires_at": 5}), "options.expires_at", "must be a string, got 5"),
         (config(options={"expires_at": "soon"}), "options.expires_at", "must be a time with its zone such as"),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from atf.notifications.background_service import Settled
 from atf.notifications.failed_action import failure_message
 from atf.notifications.message import ACTION, Delivery, DeliveryStatus, Priority
+from atf.notifications.outbox import Settled
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DELIVERY = Delivery(
@@ -18,7 +18,7 @@ DELIVERY = Delivery(
     message_id=1,
     user_id=2,
     channel="webhook",
-    attempts=1,
+    attempts=0,
     dedup_key="k:1:webhook",
     notification_type=ACTION,
     title="Action 1 of alert breakout",
@@ -73,3 +73,12 @@ def test_of_what_was_done_or_is_tried_again_nobody_is_told(status: DeliveryStatu
 def test_of_messages_that_failed_nobody_is_told() -> None:
     message = replace(DELIVERY, notification_type="alert")
     assert failure_message(Settled(message, DeliveryStatus.FAILED), NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "words"), [(0, "was not done: x"), (1, "was not done after 2 tries: x"), (3, "after 4 tries: x")]
+)
+def test_it_says_after_how_many_tries_if_there_was_more_than_one(before: int, words: str) -> None:
+    found = failure_message(Settled(replace(DELIVERY, attempts=before), DeliveryStatus.DEAD, error="x"), NOON)
+    assert found is not None
+    assert words in found.body

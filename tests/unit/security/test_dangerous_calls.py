@@ -24,6 +24,7 @@ EXPLAINED: Final = {
     ("testing/yahoo_redirection.py", "import pickle"): "of the test kit: reads what it has pickled itself",
     ("testing/yahoo_redirection.py", "pickle.loads"): "of the test kit: reads what it has pickled itself",
     ("cli/__init__.py", "import_module"): "loads a module of commands by a name that stands in the same file",
+    ("cli/dev.py", "import_module"): "loads the local Telegram by a name that stands in the same file",
     ("indicators/talib_alone.py", "import_module"): "loads talib",
     (
         "adapters/processes/child.py",
@@ -38,6 +39,14 @@ EXPLAINED: Final = {
     ("adapters/providers/yahoo_client.py", "import yfinance"): "pickles cookies into ATF's own cache folder",
     ("adapters/providers/yahoo.py", "import yfinance.exceptions"): "as above",
     ("testing/yahoo_redirection.py", "import yfinance"): "of the test kit",
+    (
+        "notifications/letter_environment.py",
+        "import jinja2",
+    ): "reads files of the operator's in a sandbox; no message",
+    ("notifications/letter_environment.py", "import jinja2.exceptions"): "as above",
+    ("notifications/letter_environment.py", "import jinja2.runtime"): "as above",
+    ("notifications/letter_environment.py", "import jinja2.sandbox"): "as above",
+    ("notifications/letter_templates.py", "import jinja2"): "as above",
 }
 """Each place, with the reason why it is no way in for strangers; docs/threat-model.md has more words."""
 

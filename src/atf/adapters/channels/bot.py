@@ -7,7 +7,7 @@ from typing import Protocol
 from atf.adapters.channels.action_delivery import part, require_in_time
 from atf.alerts.bot_command import BotCommand
 from atf.clock import Clock
-from atf.notifications.message import Delivery
+from atf.notifications.channel import UNLIMITED, Letter, Reach, TextForm
 
 
 class BotCommands(Protocol):
@@ -24,21 +24,27 @@ class BotChannel:
     name = "bot"
     is_idempotent = True
     disturbs = False
+    reach = Reach.SHARED
+    form = TextForm.PLAIN
+    limits = UNLIMITED
 
     def __init__(self, commands: BotCommands, clock: Clock | None) -> None:
         self._commands = commands
         self._clock = clock
 
-    async def send(self, delivery: Delivery) -> str | None:
+    async def send(self, letter: Letter) -> str | None:
         """Write the command. Errors: PermanentFailure if it is late, or no command at all."""
-        require_in_time(delivery, self._clock)
+        require_in_time(letter, self._clock)
         command = BotCommand(
-            dedup_key=delivery.dedup_key,
-            bot_id=part(delivery, "bot_id", int),
-            user_id=delivery.user_id,
-            command=part(delivery, "command", str),
-            payload=part(delivery, "body", dict),
-            source=f"alert:{part(delivery, 'alert_id', int)}",
+            dedup_key=letter.dedup_key,
+            bot_id=part(letter, "bot_id", int),
+            user_id=letter.recipient.user_id,
+            command=part(letter, "command", str),
+            payload=part(letter, "body", dict),
+            source=f"alert:{part(letter, 'alert_id', int)}",
         )
         await self._commands.add(command)
-        return delivery.dedup_key
+        return letter.dedup_key
+
+    async def close(self) -> None:
+        """Do nothing: the store is somebody else's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from atf.notifications.message import Delivery
+from atf.notifications.channel import UNLIMITED, Letter, Reach, TextForm
 
 
 class ConsoleChannel:
@@ -14,14 +14,25 @@ class ConsoleChannel:
     name = "console"
     is_idempotent = False
     disturbs = True
+    reach = Reach.SHARED
+    form = TextForm.PLAIN
+    limits = UNLIMITED
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
-    async def send(self, delivery: Delivery) -> str | None:
-        """Print one line; line breaks in the text become spaces."""
+    async def send(self, letter: Letter) -> str | None:
+        """Print one line; line breaks become spaces, what no line can show is shown as its code."""
         stream = self._stream or sys.stdout
-        line = " ".join(f"[{delivery.dedup_key}] {delivery.title}: {delivery.body}".split())
-        stream.write(f"{line}\n")
+        line = " ".join(f"[{letter.dedup_key}] {letter.title}: {letter.text}".split())
+        stream.write(f"{_shown(line)}\n")
         stream.flush()
         return None
+
+    async def close(self) -> None:
+        """Do nothing: the stream is the process's."""
+
+
+def _shown(line: str) -> str:
+    """Return a line without what would steer the terminal, such as the beginning of an escape sequence."""
+    return "".join(f"\\x{ord(one):02x}" if ord(one) < 0x20 or 0x7F <= ord(one) < 0xA0 else one for one in line)

@@ -15,6 +15,7 @@ from typing import Final
 
 import httpx
 
+from atf.adapters.channels.silence import silence
 from atf.adapters.channels.walled_transport import RefusedAddress, WalledTransport
 from atf.alerts.action import shown_url
 from atf.errors import PermanentFailure, TemporaryFailure
@@ -42,15 +43,16 @@ async def post(
             URL cannot or must not be asked at all.
     """
     try:
-        async with (
-            _client(patience.total_seconds(), allowed) as client,
-            client.stream("POST", url, content=body, headers=dict(headers)) as response,
-        ):
-            await _require_accepted(response)
+        with silence():
+            async with (
+                _client(patience.total_seconds(), allowed) as client,
+                client.stream("POST", url, content=body, headers=dict(headers)) as response,
+            ):
+                await _require_accepted(response)
     except RefusedAddress as exc:
         raise PermanentFailure(f"{shown_url(url)} is not asked: its host {REFUSAL}") from exc
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as exc:
-        raise PermanentFailure("the webhook's URL cannot be asked; look at the alert's actions") from exc
+        raise PermanentFailure("the webhook's URL cannot be asked; look at where it was set") from exc
     except httpx.TimeoutException as exc:
         raise TemporaryFailure(f"{shown_url(url)} gave no answer in time") from exc
     except (httpx.HTTPError, OSError) as exc:

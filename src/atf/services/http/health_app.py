@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from atf.errors import TemporaryFailure
 from atf.health.service_health import ServiceHealth
@@ -23,8 +23,13 @@ _NOT_STORED: Mapping[str, str] = {"Cache-Control": "no-store"}
 
 def build_health_app(health: ServiceHealth) -> Starlette:
     """Return the application; it asks nobody for a token, so it may listen on the machine itself only."""
+    return Starlette(routes=health_routes(health), middleware=[Middleware(RequestWall)])
+
+
+def health_routes(health: ServiceHealth) -> list[BaseRoute]:
+    """Return what every process answers."""
     endpoints = _Endpoints(health)
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/livez", endpoints.livez),
         Route("/readyz", endpoints.readyz),
         Route("/health", endpoints.health),
@@ -32,7 +37,7 @@ def build_health_app(health: ServiceHealth) -> Starlette:
     ]
     if health.counts:
         routes.append(Route("/stats", endpoints.stats))
-    return Starlette(routes=routes, middleware=[Middleware(RequestWall)])
+    return routes
 
 
 class _Endpoints:

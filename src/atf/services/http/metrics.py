@@ -14,6 +14,7 @@ from atf.health.statistics import QueueOfType, Statistics
 from atf.health.status import OverallHealth
 from atf.jobs.run import JobType
 from atf.jobs.run_metrics import BUCKETS, Histogram, RunMetrics
+from atf.notifications.sending_metrics import SendingMetrics
 
 
 class _Snapshot(Collector):
@@ -50,6 +51,8 @@ def _families(report: HealthReport) -> Iterator[Metric]:
     )
     if report.runs is not None:
         yield from _run_families(report.runs)
+    if report.sending is not None:
+        yield from _sending_families(report.sending)
     if report.statistics is not None:
         yield from _queue_families(report.statistics)
 
@@ -99,6 +102,30 @@ def _run_families(runs: RunMetrics) -> Iterator[Metric]:
         waiting.add_metric([job_type], _buckets(figures.waiting), figures.waiting.total_seconds)
         running.add_metric([job_type], _buckets(figures.running), figures.running.total_seconds)
     yield from (claimed, ended, slots, busy, waiting, running)
+
+
+def _sending_families(sending: SendingMetrics) -> Iterator[Metric]:
+    """What this process has sent since it started, and what waits for anybody."""
+    ended = CounterMetricFamily("atf_deliveries", "What became of deliveries here", labels=["channel", "outcome"])
+    letters = CounterMetricFamily("atf_letters", "Letters that were sent or tried here", labels=["channel"])
+    latency = HistogramMetricFamily(
+        "atf_delivery_seconds", "From a message's writing to its acceptance", labels=["channel"]
+    )
+    failures = GaugeMetricFamily("atf_channel_outages", "Outages in a row; 0: it works", labels=["channel"])
+    for channel, figures in sending.by_channel.items():
+        letters.add_metric([channel], figures.letters)
+        failures.add_metric([channel], figures.failures)
+        for outcome, count in figures.outcomes.items():
+            ended.add_metric([channel, outcome], count)
+        latency.add_metric([channel], _buckets(figures.latency), figures.latency.total_seconds)
+    pending = GaugeMetricFamily("atf_pending_deliveries", "Deliveries that wait", labels=["channel"])
+    oldest = GaugeMetricFamily(
+        "atf_oldest_delivery_seconds", "How long ago the oldest was written that is due", labels=["channel"]
+    )
+    for channel, depth in sending.depth.items():
+        pending.add_metric([channel], depth.pending)
+        oldest.add_metric([channel], depth.oldest_seconds)
+    yield from (ended, letters, latency, failures, pending, oldest)
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from atf.lifecycle import Progress, Service
+from atf.lifecycle import Service
 from atf.notifications.background_service import BackgroundNotificationService
 
 
 class NotificationsService(Service):
-    """Loops of deliveries side by side, each for channels of its own.
+    """Counts as started after the first round of a sender, when the outbox has answered."""
 
-    Counts as started after the first round of one that marks ``progress``, when the outbox has answered.
-    """
-
-    def __init__(self, loops: Sequence[BackgroundNotificationService], progress: Progress) -> None:
+    def __init__(self, background: BackgroundNotificationService) -> None:
         super().__init__("notifications")
-        self._loops = loops
-        self._progress = progress
+        self._background = background
 
     async def _serve(self, started: Callable[[], None]) -> None:
-        """They end together, so that what they hold is given back at once and not one after another."""
-        self._progress.on_first_mark(started)
-        async with asyncio.TaskGroup() as group:
-            for loop in self._loops:
-                group.create_task(loop.process_notifications())
+        self._background.progress.on_first_mark(started)
+        await self._background.process_notifications()

@@ -10,6 +10,7 @@ from atf.storage.tables import (
     schedules,
     secrets,
     security,
+    telegram,
     trading,
     users,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "schedules",
     "secrets",
     "security",
+    "telegram",
     "trading",
     "users",
 ]
