@@ -255,7 +255,7 @@ async def test_a_group_that_moved_tells_where_to(telegram: LocalTelegram, channe
 
 async def test_a_token_that_telegram_rejects_is_told_with_what_to_do(telegram: LocalTelegram) -> None:
     channel = TelegramChannel("123456:AnotherTokenOfNobody", base_url=telegram.url)
-    with pytest.raises(ChannelUnavailable, match=r"rejects the bot's token .*set ATF_TELEGRAM_BOT_TOKEN"):
+    with pytest.raises(ChannelUnavailable, match=r"rejects the bot's token .*set ATF_TELEGRAM_TOKEN"):
         await channel.send(to(telegram))
     await channel.close()
 

@@ -95,7 +95,7 @@ async def test_a_claimed_delivery_carries_all_that_is_sent(outbox: PostgresOutbo
     assert (delivery.user_id, delivery.channel, delivery.attempts) == (1, "inbox", 0)
     assert (delivery.title, delivery.body, delivery.dedup_key) == ("Title", "Body of a", "a:inbox")
     assert (delivery.notification_type, delivery.payload) == ("alert", {"n": [1, None]})
-    assert (delivery.priority, delivery.lane, delivery.attachments) == (Priority.HIGH, "", ())
+    assert (delivery.priority, delivery.lane, delivery.has_attachments) == (Priority.HIGH, "", False)
 
 
 async def test_deliveries_are_claimed_in_the_order_of_their_messages(

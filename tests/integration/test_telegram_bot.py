@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.integration.conftest import Eventually
-from tests.integration.telegram_desk import PATIENCE, TelegramDesk, quiet_desk, running_bot, telegram_desk
+from tests.integration.telegram_desk import PATIENCE, TelegramDesk, telegram_desk
 
 from atf.bootstrap.client import open_client
 from atf.settings import Settings
@@ -165,21 +165,6 @@ async def test_an_update_that_comes_twice_is_answered_once(desk: TelegramDesk) -
         "User: ann",
         "How you are told",
     ]
-
-
-async def test_what_a_kill_cut_off_is_told_when_the_bot_is_back(
-    tmp_path: Path, database_url: str, database: Database
-) -> None:
-    async with quiet_desk(tmp_path, database_url, database) as (desk, settings):
-        await desk.rows.change(
-            "INSERT INTO telegram_updates (update_id, telegram_id, chat_id, language, words) "
-            "VALUES (1, :id, :id, 'en', '/alert AAPL > 150')",
-            id=desk.ann.chat.chat_id,
-        )
-        async with running_bot(settings):
-            told = await desk.ann.chat.next_message(within=PATIENCE)
-            assert "ATF was restarted while it did this: /alert AAPL > 150." in told.text
-        assert await still_open(desk) == []
 
 
 async def still_open(desk: TelegramDesk) -> list[int]:

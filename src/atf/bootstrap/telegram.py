@@ -146,6 +146,6 @@ def _registration(settings: Settings, database: Database) -> Registration:
 
 
 def _bot_part(state: BotState) -> Component:
-    is_well = state.standing in (Standing.NOT_CONFIGURED, Standing.RUNNING)
+    is_well = state.standing in (Standing.NOT_CONFIGURED, Standing.STARTING, Standing.RUNNING)
     status = HealthStatus.HEALTHY if is_well else HealthStatus.DEGRADED
     return Component("bot", str(state.standing), status)

@@ -223,8 +223,7 @@ class _Shift:
         return self._is_open and self._under_way < self._circuit.width(self._channel.limits.concurrency)
 
     def _next(self) -> Parcel | None:
-        avoid = self._letters.suspects if self._circuit.failures else ()
-        parcel = self._lanes.next(time.monotonic(), avoid) if self._may_begin else None
+        parcel = self._lanes.next(time.monotonic(), self._letters.suspects) if self._may_begin else None
         if parcel is not None:
             self._under_way += 1
         return parcel

@@ -199,13 +199,13 @@ class Lanes:
     def _together(self, lane: _Lane, line: deque[Delivery]) -> int:
         """Return how many of a line go as one letter: one, unless the others would have to wait for long."""
         first = line[0]
-        if not self._rates.limits.longest_text or first.priority is Priority.URGENT or first.attachments:
+        if not self._rates.limits.longest_text or first.priority is Priority.URGENT or first.has_attachments:
             return 1
         if len(line) * self._rates.interval(lane.recipient) <= _PATIENCE_SECONDS:
             return 1
         plain = []
         for delivery in line:
-            if delivery.attachments:
+            if delivery.has_attachments:
                 break
             plain.append(delivery)
         return self._fitting(lane.recipient, plain)

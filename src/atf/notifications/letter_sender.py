@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final, Protocol
 
-from atf.errors import PermanentFailure, TemporaryFailure
+from atf.errors import DatabaseUnavailable, PermanentFailure, TemporaryFailure, TransactionConflict
 from atf.notifications.addresses import AddressBook
 from atf.notifications.channel import (
     Channel,
@@ -36,6 +36,8 @@ _LOGGER = logging.getLogger(__name__)
 _DIGEST: Final = "digest"
 _USUAL_PAUSE: Final = 1.0
 """Seconds, where a channel asks to wait and does not say for how long."""
+_ENOUGH_OTHERS: Final = 3
+"""So many other letters in a row show that the channel works, and that the trouble is one letter's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +113,36 @@ class LetterSender:
         jitter: Callable[[], float],
     ) -> None:
         self._channel = channel
+        self._outbox = desk.outbox
         self._writer = desk.writer
         self._metrics = desk.metrics.of(channel.name)
         self._circuit = circuit
         self._policy = policy
         self._jitter = jitter
         self._succeeded_at = float("-inf")
-        self._suspects: dict[int, float] = {}
+        self._gone = 0
+        self._suspects: dict[int, int] = {}
 
     @property
     def suspects(self) -> Collection[int]:
-        """The deliveries that found the channel out of order: it may be because of what they are."""
-        return self._suspects.keys()
+        """The deliveries that found the channel out of order: it may be because of what they are.
+
+        Others go first, until enough of them have gone to tell.
+        """
+        return [one for one, gone in self._suspects.items() if not self._is_proved(gone)]
 
     async def send(self, parcel: Parcel) -> Ending:
         """Send a letter and return how it ended, whatever the channel does but being cancelled."""
         began_at = time.monotonic()
         try:
-            letter = self._letter(parcel)
+            letter = await self._letter(parcel)
             async with asyncio.timeout(self._policy.timeout.total_seconds()):
                 accepted = await self._channel.send(letter)
         except Exception as exc:  # noqa: BLE001 - whatever a channel raises must not keep its siblings from going
             ending = self._failed(parcel, exc, began_at)
         else:
             self._succeeded_at = time.monotonic()
+            self._gone += 1
             self._circuit.succeeded()
             ending = Ending([Settled(one, DeliveryStatus.SENT, accepted) for one in parcel.deliveries])
         if ending.is_over:
@@ -159,7 +167,7 @@ class LetterSender:
             case ChannelThrottled():
                 self._circuit.pause(now, asked)
                 return _postponed(parcel, error)
-            case RecipientThrottled():
+            case RecipientThrottled() | DatabaseUnavailable() | TransactionConflict():
                 return _postponed(parcel, error, paused_until=now + asked)
             case RecipientMoved():
                 return self._moved(parcel, error)
@@ -174,16 +182,24 @@ class LetterSender:
         return self._unavailable(parcel, error, began_at)
 
     def _unavailable(self, parcel: Parcel, error: TemporaryFailure, began_at: float) -> Ending:
-        """It is the channel's trouble, unless others have gone since this letter found it out of order before.
+        """It is the channel's trouble, unless enough others have gone since this letter met an outage before.
 
-        Else one letter that the provider cannot take would stop all others for ever.
+        Else one letter that the provider cannot take would stop all others for ever. If a letter meets an outage
+        for the first time, the count begins again: a provider that comes and goes uses up nobody's tries.
         """
         first = parcel.deliveries[0].id
-        found_at, self._suspects[first] = self._suspects.get(first), time.monotonic()
-        if found_at is not None and self._succeeded_at > found_at:
+        if first not in self._suspects:
+            self._gone = 0
+            self._suspects = dict.fromkeys((*self._suspects, first), 0)
+        if self._is_proved(self._suspects[first]):
+            self._suspects[first] = self._gone
             return self._failed_try(parcel, error)
         self._break(error, began_at)
         return _postponed(parcel, error)
+
+    def _is_proved(self, found_at: int) -> bool:
+        """Whether enough others have gone since."""
+        return self._gone - found_at >= _ENOUGH_OTHERS
 
     def _moved(self, parcel: Parcel, error: RecipientMoved) -> Ending:
         """It goes to the new address at once; that it is a try ends a tour whose address cannot be remembered."""
@@ -208,8 +224,10 @@ class LetterSender:
             jitter=self._jitter(),
         )
 
-    def _letter(self, parcel: Parcel) -> Letter:
+    async def _letter(self, parcel: Parcel) -> Letter:
         first, several = parcel.deliveries[0], len(parcel.deliveries) > 1
+        # Files are read when they go: of all that is claimed they would not fit into the memory.
+        files = await self._outbox.attachments(first.message_id) if first.has_attachments else ()
         written = self._writer.write(parcel.deliveries, parcel.recipient, self._channel.name, self._channel.form)
         return Letter(
             recipient=parcel.recipient,
@@ -219,7 +237,7 @@ class LetterSender:
             text=written.text,
             formatted=written.formatted,
             priority=first.priority,
-            attachments=first.attachments,
+            attachments=tuple(files),
             payload={} if several else first.payload,
         )
 

@@ -109,7 +109,7 @@ class OutgoingMessage:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A claimed delivery: all that there is to be sent.
+    """A claimed delivery: all that there is to be sent but the files, which are read when it goes.
 
     ``attempts``: tries that have ended before. ``lane``: beside user and priority, what it is in line with.
     """
@@ -127,7 +127,7 @@ class Delivery:
     created_at: datetime
     priority: Priority = Priority.NORMAL
     lane: str = ""
-    attachments: tuple[Attachment, ...] = ()
+    has_attachments: bool = False
 
 
 _PLACES: Final = {ACTION: "url", CODE: "to"}

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from atf.jobs.run import WorkerId
-from atf.notifications.message import Delivery, DeliveryStatus, OutgoingMessage
+from atf.notifications.message import Attachment, Delivery, DeliveryStatus, OutgoingMessage
 from atf.notifications.sending_metrics import ChannelDepth
 
 
@@ -67,6 +67,10 @@ class Outbox(Protocol):
         for another try. What is not urgent, on a channel that disturbs, is put off to the end of its user's quiet
         hours, or to the next digest that the user wishes.
         """
+        ...
+
+    async def attachments(self, message_id: int) -> Sequence[Attachment]:
+        """Return the files that go with a message, in their order."""
         ...
 
     async def settle(

@@ -12,26 +12,23 @@ from atf.notifications.channel import ChannelLimits, Recipient
 
 _MOST_METERS: Final = 10_000
 _SECONDS_A_MINUTE: Final = 60.0
-_BURST_SHARE: Final = 1 / 3
-"""How much of a second's letters may go at once after a pause: the other side counts by windows of its own."""
 
 
 @dataclass(slots=True)
 class _Meter:
-    """Lets one through each ``interval`` seconds, after a pause as many at once as fit into ``burst`` seconds."""
+    """Lets one through each ``interval`` seconds.
+
+    After a pause there is no more at once: nobody knows where a second of the other side begins.
+    """
 
     interval: float
-    burst: float = 0.0
-    due: float = float("-inf")
-
-    def free_at(self) -> float:
-        return self.due - self.burst
+    free_at: float = float("-inf")
 
     def spend(self, now: float) -> None:
-        self.due = max(self.due, now) + self.interval
+        self.free_at = max(self.free_at, now) + self.interval
 
     def pause(self, until: float) -> None:
-        self.due = max(self.due, until + self.burst)
+        self.free_at = max(self.free_at, until)
 
 
 class RateLimits:
@@ -40,17 +37,17 @@ class RateLimits:
     def __init__(self, limits: ChannelLimits) -> None:
         self.limits = limits
         rate = limits.per_second
-        self._all = _Meter(0.0) if rate is None else _Meter(1 / rate, max(0.0, _BURST_SHARE - 1 / rate))
+        self._all = _Meter(0.0 if rate is None else 1 / rate)
         self._recipients: dict[str, _Meter] = {}
 
     def free_at(self) -> float:
         """Return when the channel takes the next letter."""
-        return self._all.free_at()
+        return self._all.free_at
 
     def recipient_free_at(self, recipient: Recipient) -> float:
         """Return when a recipient takes the next letter, as far as the recipient goes."""
         meter = self._recipients.get(_name(recipient))
-        return float("-inf") if meter is None else meter.free_at()
+        return float("-inf") if meter is None else meter.free_at
 
     def interval(self, recipient: Recipient) -> float:
         """Return how many seconds lie between two letters to a recipient."""
@@ -76,7 +73,7 @@ class RateLimits:
         meter = self._recipients.get(name)
         if meter is None:
             if len(self._recipients) >= _MOST_METERS:  # who is free is no different from who is not known
-                self._recipients = {name: one for name, one in self._recipients.items() if one.free_at() > now}
+                self._recipients = {name: one for name, one in self._recipients.items() if one.free_at > now}
             meter = self._recipients[name] = _Meter(self.interval(recipient))
         return meter
 

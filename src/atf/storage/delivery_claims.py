@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
@@ -96,8 +95,7 @@ _CLAIM: Final = text(
 )
 _ATTACHMENTS: Final = text(
     """
-    SELECT message_id, name, media_type, content FROM msg_attachments
-    WHERE message_id = ANY(CAST(:ids AS bigint[])) ORDER BY message_id, position
+    SELECT name, media_type, content FROM msg_attachments WHERE message_id = :message_id ORDER BY position
     """
 )
 _DEPTH: Final = text(
@@ -108,7 +106,7 @@ _DEPTH: Final = text(
     FROM msg_deliveries WHERE status IN ('PENDING', 'SENDING') GROUP BY channel
     """
 )
-_COLUMNS: Final = frozenset(field.name for field in fields(Delivery)) - {"priority", "attachments"}
+_COLUMNS: Final = frozenset(field.name for field in fields(Delivery)) - {"priority"}
 
 
 async def take_channel(connection: AsyncConnection, sender_id: WorkerId, channel: str) -> ChannelPause | bool:
@@ -166,9 +164,13 @@ async def claim(
     }
     rows = (await connection.execute(_CLAIM, values)).all()
     held = await hold_back(connection, [row for row in rows if row.may_wait])
-    kept = [row for row in rows if row.id not in held]
-    files = await _attachments(connection, [row.message_id for row in kept if row.has_attachments])
-    return [_delivery(row, files) for row in kept], bool(rows)
+    return [_delivery(row) for row in rows if row.id not in held], bool(rows)
+
+
+async def attachments(connection: AsyncConnection, message_id: int) -> list[Attachment]:
+    """Return a message's files, in their order."""
+    rows = await connection.execute(_ATTACHMENTS, {"message_id": message_id})
+    return [Attachment(row.name, row.media_type, bytes(row.content)) for row in rows]
 
 
 async def depth(connection: AsyncConnection) -> Mapping[str, ChannelDepth]:
@@ -177,15 +179,6 @@ async def depth(connection: AsyncConnection) -> Mapping[str, ChannelDepth]:
     return {row.channel: ChannelDepth(row.pending, float(row.oldest_seconds)) for row in rows}
 
 
-async def _attachments(connection: AsyncConnection, message_ids: Sequence[int]) -> Mapping[int, list[Attachment]]:
-    found: dict[int, list[Attachment]] = defaultdict(list)
-    if message_ids:
-        for row in await connection.execute(_ATTACHMENTS, {"ids": list(message_ids)}):
-            found[row.message_id].append(Attachment(row.name, row.media_type, bytes(row.content)))
-    return found
-
-
-def _delivery(row: Row[Any], files: Mapping[int, list[Attachment]]) -> Delivery:
+def _delivery(row: Row[Any]) -> Delivery:
     columns = {name: row._mapping[name] for name in _COLUMNS}
-    attachments = tuple(files.get(row.message_id, ()))
-    return Delivery(**columns, priority=Priority(row.priority), attachments=attachments)
+    return Delivery(**columns, priority=Priority(row.priority))

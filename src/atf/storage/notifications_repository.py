@@ -12,7 +12,7 @@ from atf.clock import Clock
 from atf.errors import InvariantViolation, NotFound, PermanentFailure, shown
 from atf.jobs.run import WorkerId
 from atf.notifications.intake import Receipt
-from atf.notifications.message import Delivery, OutgoingMessage
+from atf.notifications.message import Attachment, Delivery, OutgoingMessage
 from atf.notifications.outbox import ChannelPause, Settled
 from atf.notifications.sending_metrics import ChannelDepth
 from atf.storage import delivery_claims, delivery_endings
@@ -86,6 +86,11 @@ class PostgresOutbox:
                 )
             if claimed or not was_due:
                 return claimed
+
+    async def attachments(self, message_id: int) -> Sequence[Attachment]:
+        """Return the files that go with a message, in their order."""
+        async with self._database.transaction() as connection:
+            return await delivery_claims.attachments(connection, message_id)
 
     async def settle(
         self, sender_id: WorkerId, settled: Sequence[Settled], untouched: Collection[int] = ()

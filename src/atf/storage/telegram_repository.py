@@ -45,9 +45,8 @@ _PRUNE: Final = text(
 )
 _INTERRUPTED: Final = text(
     """
-    WITH cut_off AS (SELECT * FROM telegram_updates WHERE ended_at IS NULL FOR UPDATE)
-    UPDATE telegram_updates u SET ended_at = now(), words = '' FROM cut_off c WHERE u.update_id = c.update_id
-    RETURNING c.update_id, c.telegram_id, c.chat_id, c.language, c.words
+    SELECT update_id, telegram_id, chat_id, language, words FROM telegram_updates
+    WHERE ended_at IS NULL ORDER BY update_id
     """
 )
 _WAIT: Final = text(
@@ -152,7 +151,7 @@ class PostgresUpdates:
             await connection.execute(_END, {"update_id": update_id})
 
     async def interrupted(self) -> Sequence[Interrupted]:
-        """Return, once each, the updates of former processes that were begun and never ended."""
+        """Return the updates that were begun and have not ended."""
         async with self._database.transaction() as connection:
             rows = (await connection.execute(_INTERRUPTED)).all()
         return [

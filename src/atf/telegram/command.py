@@ -26,7 +26,7 @@ class Command:
 
     ``usage``: what follows it, such as ``TICKER TIMEFRAME``; its words for people are the texts
     ``command-<name>`` (a line for the menu) and ``help-<name>``. ``asks``: without words it asks for them, and
-    takes the next message as its answer.
+    takes the next message as its answer. ``is_secret``: what follows lets somebody in, and is not written down.
     """
 
     name: str
@@ -35,3 +35,4 @@ class Command:
     access: Access = Access.USER
     asks: bool = False
     in_menu: bool = True
+    is_secret: bool = False

@@ -6,6 +6,7 @@ Nobody who is not known learns anything but how to become known, and that once.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -56,6 +57,12 @@ class CommandDesk:
         """All commands, in the order of the menu."""
         return tuple(self._commands.values())
 
+    def recordable(self, heard: Heard) -> str:
+        """Return what may be written down of what was heard: all of it, unless it could let somebody in."""
+        name, _, _ = _command_in(heard.words)
+        command = self._commands.get(name)
+        return heard.words if command is None or not command.is_secret else f"/{name}"
+
     async def answer(self, heard: Heard) -> Reply | None:
         """Return what is answered; None for silence."""
         caller = await self._house.people.caller(heard.person)
@@ -86,11 +93,10 @@ class CommandDesk:
         """Return the command and the words behind it; a bare text is for the command that waits for one."""
         words = heard.words[:_LONGEST_WORDS].strip()
         if heard.is_press or words.startswith("/"):
-            name, rest = _first_word(words.removeprefix("/"))
-            name, _, addressee = name.partition("@")
+            name, addressee, rest = _command_in(words)
             if addressee and self.bot_name and addressee.lower() != self.bot_name.lower():
                 return None, ""
-            return name.lower(), rest.strip()
+            return name, rest
         return await self._house.conversations.expected(heard.person), words
 
     async def _decide(self, heard: Heard, caller: Caller | None, texts: Texts) -> Reply | None:
@@ -162,9 +168,7 @@ class CommandDesk:
             return await command.handler(ask), AuditOutcome.DONE, None
         except UsageError as exc:
             return usage_reply(command, ask.texts, exc), AuditOutcome.REFUSED, str(exc)
-        except InvalidInput as exc:
-            return Reply.of(str(exc)), AuditOutcome.REFUSED, str(exc)
-        except Forbidden as exc:
+        except (InvalidInput, Forbidden) as exc:
             return Reply.of(str(exc)), AuditOutcome.REFUSED, str(exc)
         except AtfError as exc:
             return Reply.of(str(exc)), AuditOutcome.FAILED, str(exc)
@@ -190,10 +194,11 @@ class CommandDesk:
             await self._house.log.record(event)
 
 
-def _first_word(words: str) -> tuple[str, str]:
-    """Return the first word, empty if it begins with a space, and what stands behind it as it was written."""
-    end = next((place for place, letter in enumerate(words) if letter.isspace()), len(words))
-    return words[:end], words[end:]
+def _command_in(words: str) -> tuple[str, str, str]:
+    """Return the command, which bot it is for if that is said, and what stands behind it as it was written."""
+    command, _, rest = re.sub(r"\s", " ", words.strip().removeprefix("/"), count=1).partition(" ")
+    name, _, addressee = command.partition("@")
+    return name.lower(), addressee, rest.strip()
 
 
 def stranger_of(person: Person) -> Stranger:

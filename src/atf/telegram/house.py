@@ -45,7 +45,7 @@ class Updates(Protocol):
         ...
 
     async def interrupted(self) -> Sequence[Interrupted]:
-        """Return, once each, the updates of former processes that were begun and never ended."""
+        """Return the updates that were begun and have not ended."""
         ...
 
 

@@ -100,16 +100,19 @@ class Row:
 class MemoryOutbox:
     """Keeps deliveries as the database does.
 
-    ``claim_errors``, ``settle_errors`` are raised first; ``transactions``: what was settled together.
+    ``claim_errors``, ``settle_errors``, ``file_errors`` are raised first; ``transactions``: what was settled
+    together.
     """
 
     def __init__(self, *deliveries: Delivery) -> None:
         self.rows = {one.id: Row(one) for one in deliveries}
         self.claim_errors: deque[Exception] = deque()
         self.settle_errors: deque[Exception] = deque()
+        self.file_errors: deque[Exception] = deque()
         self.settle_takes = 0.0
         self.settled: list[Settled] = []
         self.transactions: list[list[int]] = []
+        self.files_read: list[int] = []
         self.claims: list[tuple[str, int, bool]] = []
         self.pauses: list[ChannelPause | None] = []
         self.taken: ChannelPause | bool = True
@@ -151,6 +154,12 @@ class MemoryOutbox:
             row.status, row.sender_id = DeliveryStatus.SENDING, sender_id
         await asyncio.sleep(0)
         return [row.delivery for row in due]
+
+    async def attachments(self, message_id: int) -> Sequence[Attachment]:
+        self.files_read.append(message_id)
+        if self.file_errors:
+            raise self.file_errors.popleft()
+        return [PHOTO]
 
     def _due(self, crowded: Collection[tuple[int, int]]) -> Iterator[Row]:
         waiting = [row for row in self.rows.values() if row.waits]

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.notifications.sending_fakes import PHOTO, delivery
+from tests.unit.notifications.sending_fakes import delivery
 
 from atf.notifications.channel import UNLIMITED, ChannelLimits, Recipient
 from atf.notifications.lanes import Lanes, Parcel, line_of
@@ -196,7 +196,7 @@ def test_high_and_normal_do_not_go_together() -> None:
 
 
 def test_what_has_attachments_goes_alone_and_is_not_overtaken() -> None:
-    lanes = lanes_of(*numbered(1, 3), delivery(4, attachments=(PHOTO,)), *numbered(5, 12), limits=SLOW)
+    lanes = lanes_of(*numbered(1, 3), delivery(4, has_attachments=True), *numbered(5, 12), limits=SLOW)
     assert [drain(lanes, float(now)) for now in range(3)] == [[[1, 2, 3]], [[4]], [list(range(5, 13))]]
 
 
@@ -266,8 +266,8 @@ class Post:
         match step:
             case ("write", user, priority, count, has_photo):
                 for _ in range(count):
-                    files = (PHOTO,) if has_photo else ()
-                    made = delivery(len(self.written) + 1, user=user, priority=priority, attachments=files)
+                    number = len(self.written) + 1
+                    made = delivery(number, user=user, priority=priority, has_attachments=has_photo)
                     self.written.append(made)
                     self.stored.append(made)
             case ("claim", limit):
@@ -298,7 +298,7 @@ class Post:
             assert len(set(map(line_of, parcel.deliveries))) == 1
             if len(parcel.deliveries) > 1:
                 assert self.limits.longest_text
-                assert not any(one.attachments or one.priority is URGENT for one in parcel.deliveries)
+                assert not any(one.has_attachments or one.priority is URGENT for one in parcel.deliveries)
             self.under_way.append(parcel)
 
     def end(self, parcel: Parcel, outcome: str) -> None:

@@ -7,9 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.notifications.sending_fakes import FakeChannel, MemoryAddresses, MemoryOutbox, delivery, simulated
+from tests.unit.notifications.sending_fakes import (
+    PHOTO,
+    FakeChannel,
+    MemoryAddresses,
+    MemoryOutbox,
+    delivery,
+    simulated,
+)
 
-from atf.errors import PermanentFailure, TemporaryFailure
+from atf.errors import DatabaseUnavailable, PermanentFailure, TemporaryFailure, TransactionConflict
 from atf.notifications.channel import (
     ChannelThrottled,
     ChannelUnavailable,
@@ -31,7 +38,8 @@ class Office:
 
     def __init__(self, channel: FakeChannel) -> None:
         self.circuit = Circuit()
-        self.desk = Desk(MemoryOutbox(), MemoryAddresses(), PlainWriter())
+        self.outbox = MemoryOutbox()
+        self.desk = Desk(self.outbox, MemoryAddresses(), PlainWriter())
         self.sender = LetterSender(
             channel, self.desk, self.circuit, DeliveryPolicy(timeout=timedelta(seconds=30)), lambda: 1.0
         )
@@ -123,6 +131,48 @@ async def test_what_is_refused_for_good_says_nothing_of_the_channel(error: Perma
     assert (said(ending), ending.is_over) == ([(DeliveryStatus.FAILED, True)], True)
     assert ending.settled[0].unreachable is isinstance(error, RecipientUnreachable)
     assert office.circuit.failures == 0
+
+
+@simulated
+async def test_files_are_read_when_the_letter_goes_and_only_where_there_are_any() -> None:
+    channel = FakeChannel()
+    office = Office(channel)
+    await office.send(1)
+    await office.send(2, has_attachments=True)
+    assert [letter.attachments for letter in channel.letters] == [(), (PHOTO,)]
+    assert office.outbox.files_read == [2]
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("gone"), TransactionConflict("undone")])
+@simulated
+async def test_trouble_of_the_database_costs_no_try_and_is_no_outage_of_the_channel(error: Exception) -> None:
+    office = Office(FakeChannel({2: error}))
+    office.outbox.file_errors.append(error)
+    for ending in (await office.send(1, has_attachments=True, attempts=99), await office.send(2, attempts=99)):
+        assert said(ending) == [(DeliveryStatus.PENDING, False)]
+        assert ending.paused_until == pytest.approx(1.0, abs=0.001)
+    assert office.circuit.failures == 0
+
+
+@simulated
+async def test_an_outage_is_a_letter_s_own_when_three_others_have_gone_since_it_met_one() -> None:
+    office = Office(FakeChannel({1: ChannelUnavailable("answered 500")}))
+    counted = []
+    for number in range(10, 20):
+        (settled,) = (await office.send(1)).settled
+        counted.append(settled.counts)
+        await office.send(number)
+    assert counted == [False, False, False, True, False, False, True, False, False, True]
+
+
+@simulated
+async def test_a_provider_that_comes_and_goes_uses_up_nobody_s_tries() -> None:
+    away = ChannelUnavailable("answered 503")
+    office = Office(FakeChannel(dict.fromkeys(range(101), away)))
+    for number in range(1, 101):
+        for letter in (0, number, 1000 + number, 2000 + number):
+            (settled,) = (await office.send(letter)).settled
+            assert not (settled.counts and settled.status is DeliveryStatus.PENDING)
 
 
 @simulated

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from aiogram.exceptions import TelegramAPIError
+from aiogram.exceptions import AiogramError
 
 from atf.services.telegram.transport import Transport
 from atf.telegram.command import Access
@@ -36,7 +36,7 @@ class Menus:
             return
         try:
             await self._transport.set_menu(None, self._lines(language, Access.ADMIN), person.chat_id)
-        except TelegramAPIError as exc:  # the commands work without it
+        except AiogramError as exc:  # the commands work without it
             _LOGGER.warning("an administrator's menu was not set: %s", exc)
             return
         self._shown = {one for one in self._shown if one[0] != person.chat_id} | {place}

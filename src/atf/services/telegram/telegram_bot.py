@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aiogram import Bot, Dispatcher
 from aiogram.exceptions import (
-    TelegramAPIError,
+    AiogramError,
     TelegramConflictError,
     TelegramNotFound,
     TelegramUnauthorizedError,
@@ -24,7 +24,7 @@ from aiogram.types import CallbackQuery, Message, Update
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from atf.errors import AtfError, InvalidInput
+from atf.errors import AtfError, InvalidInput, TemporaryFailure
 from atf.jobs.retry import BackOff
 from atf.lifecycle import Progress
 from atf.notifications.background_service import BackgroundNotificationService
@@ -34,7 +34,7 @@ from atf.services.telegram.menus import Menus
 from atf.services.telegram.transport import Transport
 from atf.services.telegram.webhook import Webhook
 from atf.telegram.command_desk import CommandDesk, Heard
-from atf.telegram.house import NewUpdate, Updates
+from atf.telegram.house import Interrupted, NewUpdate, Updates
 from atf.telegram.person import Person
 from atf.telegram.reply import Reply
 from atf.telegram.texts import bot_texts
@@ -74,6 +74,7 @@ class TelegramBot:
         self._jitter = jitter
         self._webhook = webhook
         self._tasks: asyncio.TaskGroup | None = None
+        self._interrupted: list[Interrupted] = []
         self._failures = 0
         self._transport = Transport(bot)
         self._menus = Menus(desk, self._transport)
@@ -96,13 +97,13 @@ class TelegramBot:
         """
         self._state.set(Standing.STARTING)
         async with asyncio.TaskGroup() as group:
-            self._tasks = group
             while True:
                 try:
+                    await self._open(group)
                     await self._greet_telegram()
                     await self._tell_interrupted()
                     await (self._poll() if self._webhook is None else self._watch_webhook(self._webhook))
-                except (TelegramAPIError, AtfError, OSError) as exc:
+                except (AiogramError, AtfError, OSError) as exc:
                     await asyncio.sleep(self._note(exc))
 
     async def process_command(self, person: Person, words: str, *, is_press: bool = False) -> Reply | None:
@@ -112,7 +113,7 @@ class TelegramBot:
     async def take(self, document: Mapping[str, Any]) -> None:
         """Take an update in that Telegram has pushed; it is remembered when this returns.
 
-        Errors: InvalidInput if it is none; DatabaseUnavailable, and Telegram pushes it again.
+        Errors: InvalidInput if it is none; TemporaryFailure, and Telegram pushes it again.
         """
         try:
             update = Update.model_validate(document)
@@ -123,6 +124,12 @@ class TelegramBot:
     async def close(self) -> None:
         """Give back the connections."""
         await self._bot.session.close()
+
+    async def _open(self, group: asyncio.TaskGroup) -> None:
+        """Take nothing in before it is known what was left open; later it would look like what is in work."""
+        if self._tasks is None:
+            self._interrupted = list(await self._updates.interrupted())
+            self._tasks = group
 
     async def _greet_telegram(self) -> None:
         """Learn the bot's own name, and see that updates come by polling."""
@@ -138,9 +145,12 @@ class TelegramBot:
         self._reached()
 
     async def _tell_interrupted(self) -> None:
-        for one in await self._updates.interrupted():
-            texts = bot_texts(one.person.language)
-            await self._transport.send(one.person, Reply.of(texts("bot-interrupted", words=one.words)))
+        while self._interrupted:
+            one = self._interrupted[0]
+            told = Reply.of(bot_texts(one.person.language)("bot-interrupted", words=one.words))
+            if await self._transport.send(one.person, told):
+                await self._updates.end(one.update_id)
+            self._interrupted.pop(0)
 
     async def _watch_webhook(self, webhook: Webhook) -> None:
         """Ask Telegram whether the webhook still stands; one that somebody else has taken away is set again."""
@@ -190,11 +200,14 @@ class TelegramBot:
     async def _begin(self, update: Update) -> None:
         """Remember an update and put it in line behind those of its chat."""
         hearing = hearing_of(update, groups=self._groups)
-        if hearing is None or self._tasks is None:
+        if hearing is None:
             return
+        if self._tasks is None:
+            raise TemporaryFailure("the bot is not ready yet")
         self._state.last_update_at = datetime.now(UTC)
         person = hearing.heard.person
-        if not await self._updates.begin(NewUpdate(update.update_id, person, hearing.heard.words)):
+        words = self._desk.recordable(hearing.heard)
+        if not await self._updates.begin(NewUpdate(update.update_id, person, words)):
             return
         line = self._chats.get(person.chat_id)
         if line is None:
@@ -224,10 +237,11 @@ class TelegramBot:
     async def _answer(self, hearing: Hearing | None) -> None:
         if hearing is None:
             return
-        reply = await self._desk.answer(hearing.heard)
+        heard = hearing.heard
+        reply = await self.process_command(heard.person, heard.words, is_press=heard.is_press)
         if hearing.press_id is not None:
             await self._transport.answer_press(hearing.press_id, None if reply is None else reply.alert)
         if reply is not None and reply.alert is None:
-            await self._transport.send(hearing.heard.person, reply, in_place_of=hearing.pressed)
+            await self._transport.send(heard.person, reply, in_place_of=hearing.pressed)
         if reply is not None and reply.menu is not None:
-            await self._menus.set_for_administrator(hearing.heard.person, reply.menu)
+            await self._menus.set_for_administrator(heard.person, reply.menu)

@@ -15,7 +15,7 @@ from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import (
-    TelegramAPIError,
+    AiogramError,
     TelegramBadRequest,
     TelegramForbiddenError,
     TelegramNetworkError,
@@ -55,10 +55,10 @@ class Transport:
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
 
-    async def send(self, person: Person, reply: Reply, *, in_place_of: Message | None = None) -> None:
+    async def send(self, person: Person, reply: Reply, *, in_place_of: Message | None = None) -> bool:
         """Send an answer; at a press it takes the place of the message, so that lists do not flood a chat.
 
-        A person who has blocked the bot gets nothing, which is no error.
+        Return whether that is over: a person who has blocked the bot gets nothing, now and later.
         """
         try:
             if reply.photo is not None or reply.document is not None:
@@ -67,8 +67,10 @@ class Transport:
                 await self._send_text(person, reply)
         except TelegramForbiddenError as exc:
             _LOGGER.info("an answer reaches nobody: %s", exc)
-        except TelegramAPIError as exc:
+        except AiogramError as exc:  # one that cannot be read may mean that it arrived: it is not sent again
             _LOGGER.warning("an answer was not sent: %s", exc)
+            return False
+        return True
 
     async def answer_press(self, press_id: str, alert: str | None = None) -> None:
         """Stop the button's clock, with words over the chat if there are any."""
@@ -76,7 +78,7 @@ class Transport:
             await _insisting(
                 lambda: self._bot.answer_callback_query(press_id, text=alert, show_alert=bool(alert))
             )
-        except TelegramAPIError as exc:  # a press is too old after a while, and nobody waits for it any more
+        except AiogramError as exc:  # a press is too old after a while, and nobody waits for it any more
             _LOGGER.info("a press was not answered: %s", exc)
 
     async def set_menu(

@@ -146,7 +146,7 @@ def _buttons(ask: Ask, found: NotificationSettings) -> tuple[tuple[Button, ...],
 
 COMMANDS: Final = (
     Command("register", register, usage="EMAIL", access=Access.ANYBODY, in_menu=False),
-    Command("verify", verify, usage="CODE", access=Access.ANYBODY, in_menu=False),
+    Command("verify", verify, usage="CODE", access=Access.ANYBODY, in_menu=False, is_secret=True),
     Command("info", info),
     Command("language", language, usage="[LANGUAGE]"),
     Command("timezone", timezone, usage="[ZONE]"),

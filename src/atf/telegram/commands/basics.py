@@ -85,7 +85,7 @@ def _may_see(ask: Ask, command: Command) -> bool:
 
 
 COMMANDS: Final = (
-    Command("start", start, access=Access.ANYBODY),
+    Command("start", start, access=Access.ANYBODY, is_secret=True),
     Command("help", help_, usage="[COMMAND]"),
     Command("feedback", feedback, usage="TEXT", asks=True),
 )
