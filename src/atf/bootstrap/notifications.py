@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import FastAPI
 
+from atf.bootstrap import rights
 from atf.bootstrap.accounts import build_accounts
 from atf.bootstrap.address_book import build_address_book
 from atf.bootstrap.channels import build_channels, build_senders
@@ -21,13 +23,18 @@ from atf.notifications.background_service import BackgroundNotificationService
 from atf.notifications.intake import Intake
 from atf.notifications.letter_sender import Desk
 from atf.notifications.letter_writer import LetterWriter
+from atf.security.caller import Caller
+from atf.security.gate import gated
 from atf.security.password import Passwords
 from atf.services.http.health_app import health_routes
 from atf.services.notifications.access import NotifyAccess
+from atf.services.notifications.history_routes import history_routes
 from atf.services.notifications.notify_app import build_notify_app
 from atf.services.notifications.service import NotificationsService
 from atf.settings import Settings
+from atf.storage.audit_repository import PostgresAuditLog
 from atf.storage.database import Database
+from atf.storage.deliveries_repository import PostgresDeliveries
 from atf.storage.listener import Listener, require_notifications
 from atf.storage.notifications_repository import PostgresOutbox
 from atf.storage.replaying import is_replaying
@@ -67,9 +74,16 @@ class NotifyParts:
 
 
 def notify_parts(database: Database) -> NotifyParts:
-    """Return what takes messages in by HTTP."""
+    """Return what takes messages in by HTTP, and tells what became of them."""
     access = NotifyAccess(build_accounts(database, Passwords()))
-    return NotifyParts(build_notify_app(Intake(PostgresOutbox(database)), access))
+    app = build_notify_app(Intake(PostgresOutbox(database)), access)
+    app.include_router(history_routes(access, partial(deliveries_of, database)))
+    return NotifyParts(app)
+
+
+def deliveries_of(database: Database, caller: Caller) -> PostgresDeliveries:
+    """Return the history of messages as one caller may see it."""
+    return gated(PostgresDeliveries(database), caller, rights.MESSAGES, PostgresAuditLog(database))
 
 
 def channel_parts(background: BackgroundNotificationService) -> Sequence[Component]:

@@ -31,6 +31,17 @@ def cluster_in(home: Path) -> EmbeddedCluster:
     return EmbeddedCluster(home, pg_user=None, pg_bindir=Path(BINDIR) if BINDIR else None, allow_nobody=True)
 
 
+def pytest_collection_finish() -> None:
+    """Keep what is loaded by now out of the collections to come."""
+    _collect()
+
+
+def _collect() -> None:
+    """Collect garbage. What is left is alive: looking through it again would take longer than most tests do."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def cluster(testrun_uid: str) -> Iterator[ClusterHandle]:
     """The server of this test run."""
@@ -89,13 +100,14 @@ def _temporary_database(cluster: ClusterHandle, template: str) -> Iterator[str]:
     name = f"test_{os.getpid()}_{uuid4().hex[:8]}"
     admin = plain_url(cluster.url("postgres"))
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # Without fsync copying files is three times as fast as logging each page.
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     try:
         yield cluster.url(name)
     finally:
         # A connection whose opening was cancelled stays open until it is collected; its backend then waits for
         # a password that nobody sends, and DROP DATABASE waits for that backend.
-        gc.collect()
+        _collect()
         with psycopg.connect(admin, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

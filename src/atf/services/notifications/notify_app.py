@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from atf.errors import InvalidInput
 from atf.notifications.intake import Intake, NewNotification
 from atf.notifications.message import Attachment
-from atf.security.caller import Origin, Stranger
 from atf.security.limits import LARGEST_REQUEST
 from atf.services.http.body_wall import BodyWall
+from atf.services.http.callers import bearer_token, stranger_of
 from atf.services.http.problems import add_problem_handlers, problem, problem_of_validation
 from atf.services.notifications.access import NotifyAccess, require_may_notify
 
@@ -74,17 +74,6 @@ def build_notify_app(intake: Intake, access: NotifyAccess) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _refuse_fields)
     app.add_middleware(BodyWall, largest=LARGEST_REQUEST)
     return app
-
-
-def bearer_token(request: Request) -> str | None:
-    """Return the token of a call, None if it has none."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
-def stranger_of(request: Request) -> Stranger:
-    """Return who calls as far as the connection says it."""
-    return Stranger(Origin.API, request.client.host if request.client else None)
 
 
 async def _refuse_fields(_: Request, error: Exception) -> Response:
