@@ -27,7 +27,7 @@ FIRST = datetime(2024, 1, 2, tzinfo=UTC)
 HELD = 30
 NOW = FIRST + HELD * MINUTES.timeframe.length + timedelta(seconds=20)
 LONG_AFTER = datetime(2100, 1, 1, tzinfo=UTC)
-QUICK = timedelta(seconds=0.3)
+QUICK = timedelta(seconds=1)
 
 REFUSALS = [Fault.THROTTLED, Fault.BANNED]
 UNREACHABLE = [Fault.BROKEN, Fault.BAD_GATEWAY, Fault.MAINTENANCE, Fault.SILENT, Fault.STALLED, Fault.CUT]

@@ -31,7 +31,7 @@ FIRST = datetime(2024, 1, 2, tzinfo=UTC)
 HELD = 10
 MINUTE = timedelta(minutes=1)
 NOW = FIRST + HELD * MINUTE + timedelta(seconds=20)
-QUICK = timedelta(seconds=0.3)
+QUICK = timedelta(seconds=1)
 VALUES = (110.0, 112.0, 109.0, 111.0, 20.0)
 OTHER_VALUES = (210.0, 212.0, 209.0, 211.0, 40.0)
 

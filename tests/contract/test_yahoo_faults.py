@@ -38,7 +38,7 @@ NOW = datetime(2024, 3, 8, 12, tzinfo=UTC)
 COINS = Series("BTC/USD", Timeframe.H1)
 DAYS = Series("AAPL", Timeframe.D1)
 LONG_AFTER = datetime(2100, 1, 1, tzinfo=UTC)
-QUICK = timedelta(seconds=0.4)
+QUICK = timedelta(seconds=1)
 
 
 def bars_of(first: datetime, length: timedelta, count: int) -> Bars:

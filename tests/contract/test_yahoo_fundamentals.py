@@ -30,7 +30,7 @@ from atf.testing.yahoo_payloads import STOCK
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:yfinance")
 
 NOW = datetime(2024, 3, 8, 23, 30, tzinfo=UTC)
-QUICK = timedelta(seconds=0.4)
+QUICK = timedelta(seconds=1)
 APPLE: dict[str, dict[str, Any]] = {
     "price": {
         "longName": "Apple\xa0Inc.",

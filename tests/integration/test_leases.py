@@ -78,8 +78,11 @@ async def test_a_lease_that_is_given_up_while_its_row_is_committed_leaves_none(
     )
     lease = Lease(leases, name="worker", types=("alert",), length=MINUTE)
     asking = asyncio.create_task(lease.acquire())
+    sleeping = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    )
     for _ in range(1_000):
-        if await rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
+        if await rows.value(sleeping):
             break
         await asyncio.sleep(0.01)
     asking.cancel()
