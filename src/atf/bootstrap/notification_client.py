@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -42,7 +43,10 @@ async def http_client(settings: Settings, database: Database | None) -> AsyncIte
 
 
 async def notify_endpoint(settings: Settings, database: Database | None) -> str:
-    """Return where messages are taken: as the settings say, else who is registered now, else the usual place."""
+    """Return where messages are taken: as the settings say, else who is registered now, else the usual place.
+
+    Services listen on their own machine only, so that the address of one on another machine leads elsewhere here.
+    """
     configured = settings.telegram_bot.notification_endpoint
     if database is None or "telegram_bot" in settings.model_fields_set:
         return configured
@@ -50,5 +54,10 @@ async def notify_endpoint(settings: Settings, database: Database | None) -> str:
         instances = await PostgresRegistry(database).instances()
     except (AtfError, OSError):
         return configured
-    found = [one.endpoints[_ENDPOINT] for one in instances if not one.is_stale and _ENDPOINT in one.endpoints]
-    return found[0] if found else configured
+    host = socket.gethostname()
+    found = (
+        one.endpoints[_ENDPOINT]
+        for one in instances
+        if _ENDPOINT in one.endpoints and one.host == host and not one.is_stale
+    )
+    return next(found, configured)

@@ -57,7 +57,12 @@ class NotificationServiceClient:
         the last try: whether it was stored then is not known, and sending it again with its key is safe.
         """
         message_of(new)  # what is wrong with it is said before anything is tried
-        keyed = new if new.dedup_key is not None else replace(new, dedup_key=str(uuid.uuid4()))
+        if new.dedup_key is not None:
+            return await self._hand_over(new)
+        receipt = await self._hand_over(replace(new, dedup_key=str(uuid.uuid4())))
+        return replace(receipt, is_new=True)  # known to the service only if the answer to a former try was lost
+
+    async def _hand_over(self, keyed: NewNotification) -> Receipt:
         for failures in range(1, self._tries):
             try:
                 return await self._transport.take(keyed)
