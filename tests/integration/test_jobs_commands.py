@@ -4,97 +4,24 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
-
-from atf.cli import run
-from atf.storage.database import plain_url
+from tests.integration.command_line import CommandLine
 
 ALL = ("--target", "all")
 HELLO = ("--target", "me", "--params", '{"message": "hello"}')
-
-
-@dataclass
-class Finished:
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        assert self.status == 0, self
-        return json.loads(self.out)
-
-
-class CommandLine:
-    """The command line inside this process, and beside it where it must be interrupted."""
-
-    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._url = plain_url(url)
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def __call__(self, *words: object) -> Finished:
-        self._monkeypatch.setattr(sys, "argv", ["atf", *map(str, words)])
-        try:
-            run()
-            status = 0
-        except SystemExit as exc:
-            status = int(exc.code or 0)
-        said = self._capsys.readouterr()
-        return Finished(status, said.out, said.err)
-
-    def json(self, *words: object) -> Any:
-        return self(*words, "--json").json()
-
-    def refused(self, *words: object) -> str:
-        finished = self(*words)
-        assert (finished.status, finished.out) == (1, ""), finished
-        assert finished.err.startswith("atf: ")
-        assert finished.err.count("\n") == 1, finished.err
-        return finished.err.removeprefix("atf: ").strip()
-
-    @contextmanager
-    def beside(self, *words: object) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, "-u", "-m", "atf", *map(str, words)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
-
-    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode(), values)
-            return cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture
 def atf(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> CommandLine:
-    for name in list(os.environ):
-        if name.startswith(("ATF_", "SCHEDULER_")):
-            monkeypatch.delenv(name)
-    settings = {
-        "ATF_HOME": str(tmp_path),
-        "ATF_DATABASE_URL": database_url,
-        "ATF_CONFIG": "none",
-        "NO_COLOR": "1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    return CommandLine(database_url, monkeypatch, capsys)
+    return CommandLine(tmp_path, database_url, monkeypatch, capsys)
 
 
 def a_schedule(atf: CommandLine, *words: object) -> dict[str, Any]:

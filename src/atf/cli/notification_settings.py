@@ -9,7 +9,7 @@ import typer
 from atf.bootstrap.client import Client
 from atf.cli.client import with_client
 from atf.cli.output import JsonOption, UserOption, print_fields, print_json
-from atf.notifications.preferences_service import NotificationSettings
+from atf.notifications.preferences_service import NotificationSettings, known_route
 
 app = typer.Typer()
 Channel = Annotated[str, typer.Argument(help="Channel, such as telegram or sms.")]
@@ -65,6 +65,9 @@ def route(
 
     Example: atf notifications settings route 'report:email=on' '*:telegram=off'
     """
+
+    for one in routes or ():
+        known_route(one)  # what is wrong with one is said before another is stored
 
     async def work(client: Client) -> NotificationSettings:
         if clear:

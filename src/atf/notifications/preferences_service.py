@@ -127,8 +127,7 @@ class PreferencesService:
 
     async def set_route(self, user_id: int, route: str) -> None:
         """Decide where a type of messages goes, as by ``report:telegram=off``. Errors: InvalidInput."""
-        (notification_type, channel), is_on = parse_route(route)
-        _known(channel, "route")
+        (notification_type, channel), is_on = known_route(route)
         await self._store.set_route(user_id, notification_type, channel, is_on=is_on)
 
     async def clear_routes(self, user_id: int) -> None:
@@ -166,6 +165,13 @@ class PreferencesService:
             priority=Priority.URGENT,
         )
         await self._outbox.add([message])
+
+
+def known_route(route: str) -> tuple[tuple[str, str], bool]:
+    """Return type, channel and switch of a route such as ``report:telegram=off``. Errors: InvalidInput."""
+    (notification_type, channel), is_on = parse_route(route)
+    _known(channel, "route")
+    return (notification_type, channel), is_on
 
 
 def _known(channel: str | None, field: str) -> str | None:
