@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
 
@@ -13,6 +14,7 @@ from atf.adapters.channels.webhook import WebhookChannel
 from atf.bootstrap.outgoing import outgoing_addresses
 from atf.bootstrap.platform_secrets import platform_secret
 from atf.clock import Clock
+from atf.errors import ConfigurationError
 from atf.jobs.lease import Lease
 from atf.lifecycle import Progress
 from atf.notifications.channel import Channel
@@ -69,18 +71,20 @@ async def _email(settings: Settings, database: Database) -> Channel | None:
     from atf.adapters.channels.email import EmailChannel
     from atf.adapters.channels.smtp_connections import EmailSettings, SmtpSecurity
 
-    return EmailChannel(
-        EmailSettings(
-            host=settings.smtp_host,
-            port=settings.smtp_port,
-            sender=settings.smtp_sender or settings.smtp_username or "",
-            security=SmtpSecurity(settings.smtp_security),
-            username=settings.smtp_username,
-            password=await platform_secret(settings, database, settings.smtp_password, "smtp.password"),
-            ca_file=settings.smtp_ca_file,
-            allow_clear=settings.smtp_allow_clear,
+    password = await platform_secret(settings, database, settings.smtp_password, "smtp.password")
+    with _of_settings("ATF_SMTP_"):
+        return EmailChannel(
+            EmailSettings(
+                host=settings.smtp_host,
+                port=settings.smtp_port,
+                sender=settings.smtp_sender or settings.smtp_username or "",
+                security=SmtpSecurity(settings.smtp_security),
+                username=settings.smtp_username,
+                password=password,
+                ca_file=settings.smtp_ca_file,
+                allow_clear=settings.smtp_allow_clear,
+            )
         )
-    )
 
 
 async def _sms(settings: Settings, database: Database) -> Channel | None:
@@ -89,9 +93,10 @@ async def _sms(settings: Settings, database: Database) -> Channel | None:
     from atf.adapters.channels.sms import SmsChannel
 
     token = await platform_secret(settings, database, settings.twilio_auth_token, "twilio.auth-token")
-    return SmsChannel(
-        settings.twilio_account_sid, token or "", settings.twilio_sender or "", base_url=settings.twilio_url
-    )
+    with _of_settings("ATF_TWILIO_"):
+        return SmsChannel(
+            settings.twilio_account_sid, token or "", settings.twilio_sender or "", base_url=settings.twilio_url
+        )
 
 
 def _apprise(allowed: OutgoingAddresses) -> Channel | None:
@@ -100,6 +105,15 @@ def _apprise(allowed: OutgoingAddresses) -> Channel | None:
     from atf.adapters.channels.apprise import AppriseChannel
 
     return AppriseChannel(allowed=allowed)
+
+
+@contextmanager
+def _of_settings(prefix: str) -> Iterator[None]:
+    """Let an error say with what the names of the settings begin that it is about."""
+    try:
+        yield
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"{prefix}*: {exc}") from exc
 
 
 def build_senders(
