@@ -212,6 +212,28 @@ async def test_maintenance_answers_all_but_administrators_with_one_sentence(
     ]
 
 
+async def test_maintenance_lets_no_answer_and_no_stranger_through_but_every_administrator(
+    tmp_path: Path, database_url: str, database: Database
+) -> None:
+    async with telegram_desk(tmp_path, database_url, database, telegram_registration="approval") as desk:
+        dora = await desk.join("dora", "admin")
+        question = await desk.ann.ask("/unlink")
+        assert "Send it now" in await desk.eve.say("/feedback")
+        await agreed(desk.owner, "/admin maintenance on")
+        pressed = await desk.ann.press("Yes", question)
+        assert pressed.answer is not None
+        assert (pressed.answer.text, pressed.answer.is_alert) == (CLOSED, True)
+        assert await desk.eve.say("which is the answer to feedback") == CLOSED
+        assert await desk.stranger.say("/register sam@example.org") == CLOSED
+        assert await desk.rows.value("SELECT count(*) FROM msg_messages") == 0
+        assert await desk.rows.value("SELECT count(*) FROM user_identities WHERE kind = 'telegram'") == 4
+        assert "User: dora" in await dora.say("/info")
+        await desk.rows.change("UPDATE users SET role = 'trader' WHERE name = 'owner'")
+        assert await desk.owner.say("/info") == CLOSED, "who is no administrator any more"
+        assert "Maintenance is off." in await agreed(dora, "/admin maintenance off")
+        assert (await desk.ann.press_for("Yes", question)).text == "This Telegram account is not linked any more."
+
+
 async def test_maintenance_holds_across_a_restart(tmp_path: Path, database_url: str, database: Database) -> None:
     async with telegram_desk(tmp_path, database_url, database) as desk:
         await agreed(desk.owner, "/admin maintenance on")
