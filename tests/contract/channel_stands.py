@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import socket
 from abc import ABC, abstractmethod
@@ -9,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from atf.adapters.channels.apprise import AppriseChannel
 from atf.adapters.channels.bot import BotChannel
@@ -66,7 +67,6 @@ class Stand(ABC):
     name: ClassVar[str]
     takes_text: ClassVar[bool] = True
     takes_files: ClassVar[bool] = False
-    can_hang: ClassVar[bool] = True
     secrets: ClassVar[tuple[str, ...]] = ()
     failures: ClassVar[tuple[Failure, ...]] = ()
     channel: Channel
@@ -93,25 +93,59 @@ class Stand(ABC):
         """The files that were received."""
         return {}
 
-    async def hang(self) -> None:
-        """Let the fake answer nobody."""
-        raise NotImplementedError
-
-    async def until_asked(self) -> None:
-        """Wait until the fake was asked for something."""
-        raise NotImplementedError
-
-    async def behave(self) -> None:
-        """Let the fake answer rightly again."""
-        raise NotImplementedError
-
     def connections(self) -> int:
         """How many connections the channel keeps open."""
         return 0
 
+
+@dataclass
+class RemoteStand(Stand):
+    """A channel to another machine, which may be away or silent."""
+
+    @abstractmethod
+    async def hang(self) -> None:
+        """Let the fake answer nobody."""
+
+    @abstractmethod
+    async def until_asked(self) -> None:
+        """Wait until the fake was asked for something."""
+
+    @abstractmethod
+    async def behave(self) -> None:
+        """Let the fake answer rightly again."""
+
+    @abstractmethod
     def unreachable(self) -> tuple[Channel, Letter]:
         """A channel whose other side refuses connections."""
-        raise NotImplementedError
+
+
+class HttpFake(Protocol):
+    """A server that can fall silent, and knows when it was first asked."""
+
+    is_silent: bool
+    requested: asyncio.Event
+
+    def behave(self) -> None:
+        """Answer rightly again."""
+
+
+FakeT = TypeVar("FakeT", bound=HttpFake)
+
+
+@dataclass
+class HttpStand(RemoteStand, Generic[FakeT]):
+    """A channel to a server that falls silent when it is told to."""
+
+    fake: FakeT = field(init=False)
+
+    async def hang(self) -> None:
+        self.fake.is_silent = True
+
+    async def until_asked(self) -> None:
+        await self.fake.requested.wait()
+
+    async def behave(self) -> None:
+        self.fake.behave()
 
 
 def closed_port() -> int:
@@ -127,7 +161,6 @@ def closed_port() -> int:
 @dataclass
 class ConsoleStand(Stand):
     name = "console"
-    can_hang = False
     stream: io.StringIO = field(default_factory=io.StringIO)
 
     @classmethod
@@ -150,7 +183,7 @@ class ConsoleStand(Stand):
 @dataclass
 class InboxStand(Stand):
     name = "inbox"
-    takes_text = can_hang = False
+    takes_text = False
     shown: set[tuple[int, str]] = field(default_factory=set)
     failure: Exception | None = None
     failures = (
@@ -181,7 +214,7 @@ class InboxStand(Stand):
 @dataclass
 class BotStand(Stand):
     name = "bot"
-    takes_text = can_hang = False
+    takes_text = False
     written: dict[str, BotCommand] = field(default_factory=dict)
     failures = (
         Failure(
@@ -214,7 +247,7 @@ def _outage(fault: Fault) -> Failure:
 
 
 @dataclass
-class TelegramStand(Stand):
+class TelegramStand(RemoteStand):
     name = "telegram"
     takes_files = True
     secrets = (TOKEN, TOKEN.partition(":")[2])
@@ -292,7 +325,7 @@ class TelegramStand(Stand):
 
 
 @dataclass
-class EmailStand(Stand):
+class EmailStand(RemoteStand):
     name = "email"
     takes_files = True
     secrets = ("mail-pass-word",)
@@ -359,10 +392,9 @@ class EmailStand(Stand):
 
 
 @dataclass
-class SmsStand(Stand):
+class SmsStand(HttpStand[LocalTwilio]):
     name = "sms"
     secrets = (AUTH_TOKEN,)
-    fake: LocalTwilio = field(init=False)
     failures = (
         Failure("throttled", lambda s: s.fake.refuse(429, 20429, retry_after=9), ChannelThrottled, 9),
         Failure("no number", lambda s: s.fake.refuse(400, 21211), RecipientUnreachable),
@@ -399,15 +431,6 @@ class SmsStand(Stand):
     def expected(self, letter: Letter) -> str:
         return cut(headed(letter.title, letter.text), 1600)
 
-    async def hang(self) -> None:
-        self.fake.is_silent = True
-
-    async def until_asked(self) -> None:
-        await self.fake.requested.wait()
-
-    async def behave(self) -> None:
-        self.fake.behave()
-
     def unreachable(self) -> tuple[Channel, Letter]:
         base_url = f"http://127.0.0.1:{closed_port()}"
         return SmsChannel(ACCOUNT, AUTH_TOKEN, "+15550001", base_url=base_url), self.letter
@@ -417,10 +440,9 @@ class SmsStand(Stand):
 
 
 @dataclass
-class WebhookStand(Stand):
+class WebhookStand(HttpStand[LocalReceiver]):
     name = "webhook"
     secrets = (SECRET, "path-secret", "query-secret")
-    fake: LocalReceiver = field(init=False)
     failures = (
         Failure("later", lambda s: s.answer(429, 8), TemporaryFailure, 8),
         Failure("broken", lambda s: s.answer(500), TemporaryFailure),
@@ -450,15 +472,6 @@ class WebhookStand(Stand):
     def keys(self) -> set[str]:
         return {one.headers["idempotency-key"] for one in self.fake.taken}
 
-    async def hang(self) -> None:
-        self.fake.is_silent = True
-
-    async def until_asked(self) -> None:
-        await self.fake.requested.wait()
-
-    async def behave(self) -> None:
-        self.fake.behave()
-
     def unreachable(self) -> tuple[Channel, Letter]:
         url = f"http://127.0.0.1:{closed_port()}/path-secret?key=query-secret"
         return WebhookChannel(None, allowed=LOCAL), replace(
@@ -467,11 +480,10 @@ class WebhookStand(Stand):
 
 
 @dataclass
-class AppriseStand(Stand):
+class AppriseStand(HttpStand[LocalAppriseTarget]):
     name = "apprise"
     takes_files = True
     secrets = (APPRISE_PASSWORD, "path-secret")
-    fake: LocalAppriseTarget = field(init=False)
     failures = (
         Failure("broken", lambda s: setattr(s.fake, "status", 500), TemporaryFailure),
         Failure("redirect", lambda s: s.redirect(), TemporaryFailure),
@@ -509,15 +521,6 @@ class AppriseStand(Stand):
             found = {**found, **note.files}
         return dict(found)
 
-    async def hang(self) -> None:
-        self.fake.is_silent = True
-
-    async def until_asked(self) -> None:
-        await self.fake.requested.wait()
-
-    async def behave(self) -> None:
-        self.fake.behave()
-
     def unreachable(self) -> tuple[Channel, Letter]:
         url = f"json://ann:{APPRISE_PASSWORD}@127.0.0.1:{closed_port()}/path-secret"
         return AppriseChannel(allowed=LOCAL), replace(self.letter, recipient=Recipient(2, secret=url))
@@ -533,3 +536,4 @@ STANDS: tuple[type[Stand], ...] = (
     WebhookStand,
     AppriseStand,
 )
+REMOTE_STANDS = tuple(one for one in STANDS if issubclass(one, RemoteStand))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.contract.channel_stands import STANDS, Failure, Stand
+from tests.contract.channel_stands import REMOTE_STANDS, STANDS, Failure, RemoteStand, Stand
 
 from atf.errors import PermanentFailure, TemporaryFailure
 from atf.notifications.channel import ChannelLimits, ChannelUnavailable, Letter, Reach, TextForm
@@ -40,6 +40,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # by w
 def stands(**wanted: Any) -> pytest.MarkDecorator:
     chosen = [one for one in STANDS if all(getattr(one, name) == value for name, value in wanted.items())]
     return pytest.mark.parametrize("stand", chosen, ids=lambda one: one.name, indirect=True)
+
+
+remote_stands = pytest.mark.parametrize("stand", REMOTE_STANDS, ids=lambda one: one.name, indirect=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -165,7 +168,7 @@ async def test_a_failure_says_whose_trouble_it_is_and_no_secret(
     assert not [line for line in told if any(secret in line for secret in stand.secrets)]
 
 
-@stands(can_hang=True)
+@remote_stands
 async def test_nothing_that_is_logged_or_shown_has_a_secret(stand: Stand, logged: list[str]) -> None:
     await stand.channel.send(replace(stand.letter, attachments=(PNG, CSV)))
     logging.getLogger("httpx").info("the log works")
@@ -174,9 +177,9 @@ async def test_nothing_that_is_logged_or_shown_has_a_secret(stand: Stand, logged
     assert not [line for line in told if any(secret in line for secret in stand.secrets)]
 
 
-@stands(can_hang=True)
+@remote_stands
 async def test_who_cannot_be_reached_is_an_outage_of_the_channel_or_of_the_recipient(
-    stand: Stand, logged: list[str]
+    stand: RemoteStand, logged: list[str]
 ) -> None:
     channel, letter = stand.unreachable()
     with pytest.raises(TemporaryFailure) as caught:
@@ -187,8 +190,8 @@ async def test_who_cannot_be_reached_is_an_outage_of_the_channel_or_of_the_recip
     assert not [line for line in told if any(secret in line for secret in stand.secrets)]
 
 
-@stands(can_hang=True)
-async def test_a_send_that_is_cut_off_leaves_the_channel_usable(stand: Stand) -> None:
+@remote_stands
+async def test_a_send_that_is_cut_off_leaves_the_channel_usable(stand: RemoteStand) -> None:
     await stand.hang()
     sending = [
         asyncio.create_task(stand.channel.send(replace(stand.letter, dedup_key=f"cut-{n}"))) for n in range(3)

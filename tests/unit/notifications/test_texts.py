@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fluent.runtime import FluentResource
 from fluent.syntax import ast
-from fluent.syntax.visitor import Visitor
+from tests.catalogues import entries, variables
 
 import atf
-from atf.notifications.texts import PACKAGES, Texts, catalogue, installed_languages, texts_in
+from atf.notifications.texts import PACKAGES, Texts, installed_languages, texts_in
 
 SOURCE = Path(atf.__file__).parent / "notifications"
 USED = re.compile(r"""\b(?:words|texts_in\([^)]*\)|texts|_texts)\(\s*["']([a-z][a-z0-9-]*)["']""")
@@ -22,31 +21,15 @@ def test_english_and_german_are_installed() -> None:
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_a_catalogue_has_no_line_that_is_not_understood(language: str) -> None:
-    entries = FluentResource(catalogue(PACKAGES[0], language)).body
-    assert [entry.content for entry in entries if isinstance(entry, ast.Junk)] == []
-    ids = [entry.id.name for entry in entries if isinstance(entry, ast.Message)]
+    found = entries(PACKAGES[0], language)
+    assert [entry.content for entry in found if isinstance(entry, ast.Junk)] == []
+    ids = [entry.id.name for entry in found if isinstance(entry, ast.Message)]
     assert len(ids) == len(set(ids))
 
 
 @pytest.mark.parametrize("language", sorted({*installed_languages()} - {"en"}))
 def test_every_language_says_all_that_english_says_with_the_same_variables(language: str) -> None:
-    assert variables(language) == variables("en")
-
-
-def variables(language: str) -> dict[str, set[str]]:
-    entries = FluentResource(catalogue(PACKAGES[0], language)).body
-    return {entry.id.name: names_in(entry) for entry in entries if isinstance(entry, ast.Message)}
-
-
-def names_in(message: ast.Message) -> set[str]:
-    found: set[str] = set()
-
-    class Names(Visitor):
-        def visit_VariableReference(self, node: ast.VariableReference) -> None:  # noqa: N802 - Fluent's name
-            found.add(node.id.name)
-
-    Names().visit(message)
-    return found
+    assert variables(PACKAGES[0], language) == variables(PACKAGES[0], "en")
 
 
 def test_every_text_that_is_used_is_there() -> None:
@@ -58,13 +41,15 @@ def test_every_text_that_is_used_is_there() -> None:
         for found in USED.findall(path.read_text("utf-8"))
     }
     assert {"digest-title", "alert-bar"} <= {name for name, _ in used}
-    assert [(name, path) for name, path in used if name not in variables("en")] == []
+    known = variables(PACKAGES[0], "en")
+    assert [(name, path) for name, path in used if name not in known] == []
 
 
 def test_every_text_is_used_or_names_a_type() -> None:
     sources = [path.read_text("utf-8") for ending in ("py", "j2") for path in SOURCE.rglob(f"*.{ending}")]
     used = {found for source in sources for found in USED.findall(source)}
-    assert [name for name in variables("en") if name not in used and not name.startswith("type-")] == []
+    known = variables(PACKAGES[0], "en")
+    assert [name for name in known if name not in used and not name.startswith("type-")] == []
 
 
 @pytest.mark.parametrize(

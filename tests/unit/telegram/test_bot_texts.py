@@ -2,12 +2,10 @@ import re
 from pathlib import Path
 
 import pytest
-from fluent.runtime import FluentResource
 from fluent.syntax import ast
-from fluent.syntax.visitor import Visitor
+from tests.catalogues import entries, variables
 
 import atf
-from atf.notifications.texts import catalogue
 from atf.telegram.commands import all_commands
 from atf.telegram.texts import bot_languages, bot_texts
 
@@ -18,36 +16,20 @@ CHOSEN = re.compile(r"""["']((?:bot|language)-[a-z0-9-]+)["']""")
 """Ids that are chosen before they are looked up, as by a condition."""
 
 
-def variables(language: str) -> dict[str, set[str]]:
-    entries = FluentResource(catalogue(PACKAGE, language)).body
-    return {entry.id.name: names_in(entry) for entry in entries if isinstance(entry, ast.Message)}
-
-
-def names_in(message: ast.Message) -> set[str]:
-    found: set[str] = set()
-
-    class Names(Visitor):
-        def visit_VariableReference(self, node: ast.VariableReference) -> None:  # noqa: N802 - Fluent's name
-            found.add(node.id.name)
-
-    Names().visit(message)
-    return found
-
-
 def test_the_bot_speaks_english_and_german() -> None:
     assert bot_languages() == ("de", "en")
 
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_a_catalogue_has_no_line_that_is_not_understood_and_no_text_twice(language: str) -> None:
-    entries = FluentResource(catalogue(PACKAGE, language)).body
-    assert [entry.content for entry in entries if isinstance(entry, ast.Junk)] == []
-    ids = [entry.id.name for entry in entries if isinstance(entry, ast.Message)]
+    found = entries(PACKAGE, language)
+    assert [entry.content for entry in found if isinstance(entry, ast.Junk)] == []
+    ids = [entry.id.name for entry in found if isinstance(entry, ast.Message)]
     assert len(ids) == len(set(ids))
 
 
 def test_every_language_says_all_that_english_says_with_the_same_variables() -> None:
-    assert variables("de") == variables("en")
+    assert variables(PACKAGE, "de") == variables(PACKAGE, "en")
 
 
 def test_every_text_that_is_used_is_there() -> None:
