@@ -155,3 +155,21 @@ async def test_an_address_comes_with_the_secret_that_belongs_to_it_and_no_other(
     assert await book.recipients("telegram", [2]) == {2: Recipient(2, "77", "de")}
     await book.moved("telegram", Recipient(2, "77"), "-10077")
     assert (await book.recipients("telegram", [2]))[2].address == "-10077"
+
+
+async def test_a_secret_that_cannot_be_opened_keeps_its_user_alone_from_being_reached(
+    database: Database, given: dict[str, Any], rows: Rows
+) -> None:
+    settings = Settings(**given)
+    await rows.change("INSERT INTO users (name, role) VALUES ('ann', 'trader')")
+    await rows.change(
+        "INSERT INTO msg_addresses (user_id, channel, address) "
+        "VALUES (1, 'webhook', 'https://a.b/'), (2, 'webhook', 'https://a.b/')"
+    )
+    secrets = build_secrets(settings, database)
+    for user_id in (1, 2):
+        await secrets.set_secret(user_id, "notify.webhook", "swordfish-is-of-the-webhook")
+    await rows.change("UPDATE secrets SET ciphertext = nonce WHERE user_id = 1")
+    found = await build_address_book(settings, database).recipients("webhook", [1, 2])
+    assert found[1] == Recipient(1), "no message goes out unsigned"
+    assert found[2].secret == "swordfish-is-of-the-webhook"
