@@ -172,6 +172,13 @@ def test_other_sites_can_do_nothing_here(
     assert ask(running.client, running.url).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("deed", "values"), [("open", {}), ("say", {"text": "x"}), ("press", {"chat_id": "x"}), ("upload", {})]
+)
+def test_what_lacks_something_is_refused(running: Running, deed: str, values: dict[str, str]) -> None:
+    assert running.do(deed, **values).status_code == 400
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly_with_a_poll_and_a_page_open(number: signal.Signals) -> None:
     process = start("--port", "0")

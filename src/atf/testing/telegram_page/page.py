@@ -71,10 +71,7 @@ class Page:
     def _doing(self, deed: Deed) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def do(request: web.Request) -> web.Response:
             asked = json.loads(await request.text())
-            try:
-                await deed(self._telegram.chats[int(asked["chat_id"])], asked)
-            except (KeyError, ValueError) as error:
-                return web.Response(status=400, text=str(error))
+            await deed(self._telegram.chats[int(asked["chat_id"])], asked)
             return web.Response(status=204)
 
         return do
@@ -134,7 +131,11 @@ async def _guard(
         raise web.HTTPForbidden
     if request.method != "GET" and "X-ATF-Page" not in request.headers:
         raise web.HTTPForbidden
-    response = await handler(request)
+    response: web.StreamResponse
+    try:
+        response = await handler(request)
+    except (KeyError, ValueError) as error:  # something is missing, or is not what it must be
+        response = web.Response(status=400, text=str(error))
     if not response.prepared:
         response.headers.update(_HEADERS)
     return response
