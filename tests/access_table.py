@@ -11,6 +11,7 @@ from atf.security.role import Permission, Role, permits
 ALL: Final[dict[str, Rights]] = {
     "alerts": rights.ALERTS,
     "jobs": rights.JOBS,
+    "bots": rights.BOTS,
     "deliveries": rights.MESSAGES,
     "preferences": rights.PREFERENCES,
     "quiet_hours": rights.QUIET_HOURS,

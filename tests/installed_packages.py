@@ -26,6 +26,14 @@ class Installed:
         """Install a package with an entry point of the group of indicators."""
         self._install("atf.indicators", name, entry, modules)
 
+    def broker(self, name: str, entry: str, **modules: str) -> None:
+        """Install a package with an entry point of the group of brokers."""
+        self._install("atf.brokers", name, entry, modules)
+
+    def strategy(self, name: str, entry: str, **modules: str) -> None:
+        """Install a package with an entry point of the group of strategies."""
+        self._install("atf.strategies", name, entry, modules)
+
     def _install(self, group: str, name: str, entry: str, modules: dict[str, str]) -> None:
         for module, source in modules.items():
             (self._folder / f"{module}.py").write_text(source)

@@ -40,6 +40,8 @@ from atf.storage.deliveries_repository import PostgresDeliveries
 from atf.storage.fundamentals_repository import PostgresFundamentals
 from atf.storage.quiet_hours_repository import PostgresQuietHours
 from atf.storage.universes_repository import PostgresUniverses
+from atf.trading.bot_store import ConfigEdit, NewBot
+from atf.trading.bots_service import BotsService
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rows
@@ -48,6 +50,13 @@ DAY: Final = date(2026, 1, 5)
 HELLO: Final = RunCreate("notification", "me", {"message": "hello"})
 DAILY: Final = ScheduleCreate("daily", "notification", "me", "0 9 * * *", task_params={"message": "hello"})
 CONFIG: Final = {"ticker": "T", "timeframe": "1d", "rule": {"indicator": "price", "operator": ">", "value": 5}}
+BOT: Final = {
+    "symbol": "T",
+    "timeframe": "1d",
+    "strategy": {"name": "sma_cross"},
+    "broker": {"type": "paper"},
+    "capital": 1000,
+}
 NIGHT: Final = QuietHours(time(22), time(7), "UTC")
 USERS: Final = {Role.ADMIN: "owner", Role.TRADER: "ann", Role.VIEWER: "eve"}
 OTHER: Final = "zoe"
@@ -61,6 +70,7 @@ class Things:
     schedule: int
     alert: int
     run: RunId
+    bot: int
     letter: int
     delivery: int
     record: AlertRecord
@@ -113,6 +123,29 @@ CALLS: Final[dict[str, Call]] = {
     "jobs.complete": lambda s, u, t: s.complete(RunId(uuid4()), "outside", {}),
     "jobs.fail": lambda s, u, t: s.fail(RunId(uuid4()), "outside", "x"),
     "jobs.update_run": lambda s, u, t: s.update_run(RunId(uuid4()), RunUpdate(error="x")),
+    "bots.get": lambda s, u, t: s.get(u, t.bot),
+    "bots.list_bots": lambda s, u, t: s.list_bots(u),
+    "bots.versions": lambda s, u, t: s.versions(u, t.bot),
+    "bots.diff": lambda s, u, t: s.diff(u, t.bot, 1, 1),
+    "bots.events": lambda s, u, t: s.events(u, t.bot),
+    "bots.orders": lambda s, u, t: s.orders(u, t.bot),
+    "bots.fills": lambda s, u, t: s.fills(u, t.bot),
+    "bots.positions": lambda s, u, t: s.positions(u, t.bot),
+    "bots.trades": lambda s, u, t: s.trades(u, t.bot),
+    "bots.equity": lambda s, u, t: s.equity(u, t.bot),
+    "bots.add": lambda s, u, t: s.add(u, NewBot(f"b{uuid4().hex[:8]}", BOT)),
+    "bots.validate": lambda s, u, t: s.validate(u, BOT),
+    "bots.edit": lambda s, u, t: s.edit(u, t.bot, ConfigEdit(patch={"capital": 5})),
+    "bots.rollback": lambda s, u, t: s.rollback(u, t.bot, 1),
+    "bots.rename": lambda s, u, t: s.rename(u, t.bot, "renamed"),
+    "bots.start": lambda s, u, t: s.start(u, t.bot),
+    "bots.stop": lambda s, u, t: s.stop(u, t.bot),
+    "bots.restart": lambda s, u, t: s.restart(u, t.bot),
+    "bots.pause": lambda s, u, t: s.pause(u, t.bot),
+    "bots.resume": lambda s, u, t: s.resume(u, t.bot),
+    "bots.enable": lambda s, u, t: s.enable(u, t.bot),
+    "bots.disable": lambda s, u, t: s.disable(u, t.bot),
+    "bots.delete": lambda s, u, t: s.delete(u, t.bot),
     "deliveries.list_deliveries": lambda s, u, t: s.list_deliveries(DeliveryFilter(u)),
     "deliveries.statistics": lambda s, u, t: s.statistics(u, 24),
     "deliveries.requeue": lambda s, u, t: s.requeue(u, delivery_id=t.delivery),
@@ -171,6 +204,7 @@ ASIDE: Final = {"jobs.types", "jobs.is_handled"}
 CLOSED: Final[dict[type, set[str]]] = {
     AlertsService: set(),
     JobsService: {"prepare", "require_allowed", "stored_schedule"},
+    BotsService: set(),
     PostgresDeliveries: set(),
     PreferencesService: set(),
     PostgresQuietHours: set(),
@@ -195,7 +229,7 @@ class Doors:
             **{
                 name: getattr(client, name)
                 for name in (
-                    *("alerts", "jobs", "deliveries", "preferences", "quiet_hours", "users", "audit"),
+                    *("alerts", "jobs", "bots", "deliveries", "preferences", "quiet_hours", "users", "audit"),
                     *("credentials", "tokens", "identities", "secrets"),
                 )
             },
@@ -244,6 +278,7 @@ async def things_of(user_id: int, admin: Client, rows: Rows) -> Things:
     schedule = await admin.jobs.create_schedule(user_id, DAILY)
     alert = await admin.alerts.add(user_id, NewAlert(CONFIG))
     run = await admin.jobs.create_run(user_id, HELLO)
+    bot = await admin.bots.add(user_id, NewBot("mine", BOT))
     letter = await rows.value(
         "INSERT INTO job_dead_letters (run_id, job_type, user_id, scheduled_for, reason, attempt, max_attempts) "
         "VALUES (gen_random_uuid(), 'notification', :user_id, now(), 'exhausted', 3, 3) RETURNING id",
@@ -270,7 +305,7 @@ async def things_of(user_id: int, admin: Client, rows: Rows) -> Things:
     await rows.change("UPDATE alert_states SET last_seen = '\\x01' WHERE schedule_id = :id", id=alert.id)
     await admin.quiet_hours.set(user_id, NIGHT)
     token = (await admin.tokens.add_token(user_id, "notebook", ["view"])).record.id
-    return Things(user_id, schedule.id, alert.id, run.run_id, letter, delivery, alert, token)
+    return Things(user_id, schedule.id, alert.id, run.run_id, bot.id, letter, delivery, alert, token)
 
 
 def methods() -> list[tuple[str, Permission, bool]]:
@@ -374,7 +409,14 @@ async def snapshot(house: House) -> object:
     user_id = house.things[OTHER].user_id
     tables = (
         *("job_schedules", "job_schedule_runs", "job_dead_letters", "msg_quiet_hours", "market_universes"),
-        *("msg_deliveries", "msg_preferences", "msg_routes", "msg_addresses"),
+        *(
+            "trading_bots",
+            "trading_bot_commands",
+            "msg_deliveries",
+            "msg_preferences",
+            "msg_routes",
+            "msg_addresses",
+        ),
         *("api_tokens", "one_time_links", "email_codes", "user_passwords"),
     )
     return [

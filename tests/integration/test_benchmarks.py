@@ -37,6 +37,19 @@ GOALS = {
         "process_idle_cores": "value <= 0.01",
         "process_memory": "value <= 150",
     },
+    "trading": {
+        "bots_live": "value <= 5",
+        "bots_live_again": "value <= 10",
+        "order_of_one_p50": "value <= 8",
+        "orders_at_once_p50": "value <= 60",
+        "orders_at_once_p99": "value <= 150",
+    },
+    "bots": {
+        "bots_ready": "value <= 5",
+        "bot_memory": "value <= 12",
+        "bot_answer_p50": "value <= 2",
+        "bots_idle": "value <= 6",
+    },
     "retention": {"drop_history": "value <= 1"},
     "notifications": {
         "notify_per_second": "ratio >= 0.5",

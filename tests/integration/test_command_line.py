@@ -188,7 +188,7 @@ def test_a_url_of_something_else_names_the_setting(atf: CommandLine, url: str) -
 def test_a_database_without_tables_names_the_command(atf: CommandLine, empty_database_url: str) -> None:
     assert "run `atf db migrate`" in atf.refused("alerts", "list", ATF_DATABASE_URL=empty_database_url)
     migrated = atf("db", "migrate", ATF_DATABASE_URL=empty_database_url)
-    assert (migrated.returncode, migrated.stdout.splitlines()[0]) == (0, "schema none → 0016")
+    assert (migrated.returncode, migrated.stdout.splitlines()[0]) == (0, "schema none → 0018")
     assert json.loads(atf("alerts", "list", "--json", ATF_DATABASE_URL=empty_database_url).stdout) == []
 
 
@@ -297,11 +297,11 @@ def test_validate_schemas_passes_on_what_ships_and_names_what_is_broken(
     copy = tmp_path / "schemas"
     shutil.copytree(Path(schema_check.__file__).parent / "schemas", copy)
     monkeypatch.setattr(schema_check, "schema_folder", lambda: copy)
-    assert [check.outcome for check in check_all_schemas()] == ["ok"] * 6
+    assert [check.outcome for check in check_all_schemas()] == ["ok"] * 8
     broken = copy / "alert.schema.json"
     broken.write_text(broken.read_text().replace('"type": "object"', '"type": "objekt"'))
     check, *others = check_all_schemas()
-    assert [other.outcome for other in others] == ["ok"] * 5
+    assert [other.outcome for other in others] == ["ok"] * 7
     assert (check.outcome, "is not JSON Schema 2020-12" in check.detail) == ("failed", True)
     broken.unlink()
     check = check_all_schemas()[0]
@@ -342,7 +342,7 @@ def test_atf_does_not_stop_a_database_that_it_does_not_run(atf: CommandLine) -> 
 
 def test_status_of_an_external_database_hides_its_password(atf: CommandLine) -> None:
     status = json.loads(atf("db", "status", "--json").stdout)
-    assert (status["kind"], status["current"], status["head"]) == ("external", "0016", "0016")
+    assert (status["kind"], status["current"], status["head"]) == ("external", "0018", "0018")
     assert "***" in status["url"]
 
 

@@ -17,7 +17,7 @@ import pytest
 from atf.testing.processes import Installation, is_alive
 from atf.testing.waiting import wait_for
 
-SERVICES = ("scheduler", "worker", "telegram")
+SERVICES = ("scheduler", "trading", "worker", "telegram")
 
 
 @pytest.fixture

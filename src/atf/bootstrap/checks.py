@@ -24,6 +24,7 @@ from atf.storage.database import MINIMUM_SERVER_VERSION, database_errors, parse_
 from atf.storage.listener import require_notifications
 from atf.storage.schema_version import schema_version
 from atf.storage.secrets_repository import stored_master_key_id
+from atf.trading.schema_check import check_bot_schemas
 
 _CONNECT_SECONDS: Final = 10
 _DURABLE: Final = ("fsync", "full_page_writes", "synchronous_commit")
@@ -70,8 +71,8 @@ def check_database() -> Sequence[Check]:
 
 
 def check_all_schemas() -> Sequence[Check]:
-    """Check the schemas of alerts and of the other job types, and the examples in them."""
-    return [_of_schema(found) for found in (*check_schemas(), *check_job_schemas())]
+    """Check the schemas of alerts, of the other job types and of bots, and the examples in them."""
+    return [_of_schema(found) for found in (*check_schemas(), *check_job_schemas(), *check_bot_schemas())]
 
 
 def _of_schema(found: SchemaFinding) -> Check:

@@ -18,6 +18,7 @@ from atf.alerts.freshness import Freshness
 from atf.alerts.past_bars import PastBars
 from atf.alerts.preview import Preview
 from atf.bootstrap import rights
+from atf.bootstrap.bots import build_bots
 from atf.bootstrap.database import open_database
 from atf.bootstrap.duties import handled_types
 from atf.bootstrap.job_types import build_job_types
@@ -65,6 +66,7 @@ from atf.storage.schedules_repository import PostgresJobsRepository
 from atf.storage.tokens_repository import PostgresTokens
 from atf.storage.universes_repository import PostgresUniverses
 from atf.storage.users_repository import PostgresUsers
+from atf.trading.bots_service import BotsService
 
 _PATIENCE: Final = timedelta(seconds=10)
 """A person waits rather than being told that it is not known; a first answer loads libraries, too."""
@@ -93,6 +95,7 @@ class Client:
     data: DataManager
     past: PastBars
     freshness: Freshness
+    bots: BotsService
 
     @property
     def user_id(self) -> int:
@@ -149,6 +152,7 @@ class Clients:
     data: DataManager
     past: PastBars
     freshness: Freshness
+    bots: BotsService
 
     def of(self, caller: Caller) -> Client:
         """Return the services as one user may use them."""
@@ -174,6 +178,7 @@ class Clients:
             self.data,
             self.past,
             self.freshness,
+            gated(self.bots, caller, rights.BOTS, log),
         )
 
 
@@ -195,6 +200,7 @@ async def open_clients(settings: Settings, database: Database) -> AsyncIterator[
             data,
             PastBars(data, PostgresBarStore(database)),
             Freshness(providers.due, providers.calendars, clock),
+            build_bots(settings, database, providers.calendars, data),
         )
 
 

@@ -23,6 +23,7 @@ from atf.storage.market_clock_repository import PostgresMarketClock
 from atf.storage.migrate import upgrade
 from atf.storage.replay_repository import NewestTrigger, PostgresReplayCounts, ReplayCounts
 from atf.storage.schema_version import schema_version
+from atf.trading.bot_store import NewBot
 
 __all__ = ["NewestTrigger", "ReplayCounts", "find_replay", "open_counts", "prepare_replay"]
 
@@ -31,13 +32,14 @@ _DATABASE: Final = "atf"
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What is replayed: bars, the first and the last instant, and the alerts that watch."""
+    """What is replayed: bars, the first and the last instant, the alerts that watch, the bots that trade."""
 
     bars: Mapping[Series, Bars]
     timeframe: Timeframe
     begins_at: datetime
     ends_at: datetime
     alerts: Sequence[NewAlert]
+    bots: Sequence[NewBot] = ()
 
 
 async def find_replay(settings: Settings) -> ReplayPosition | None:
@@ -66,6 +68,7 @@ async def prepare_replay(settings: Settings, replay: Replay) -> str:
             await clock.begin(replay.timeframe, replay.begins_at)
             async with open_client(settings) as client:
                 await _add_alerts(client, replay.alerts)
+                await _add_bots(client, replay.bots)
                 link = await client.credentials.make_account_link(client.user_id)
             await clock.run_until(replay.ends_at)
             return f"/start {link.token.text}"
@@ -81,6 +84,12 @@ async def open_counts(settings: Settings) -> AsyncIterator[PostgresReplayCounts]
 async def _add_alerts(client: Client, alerts: Sequence[NewAlert]) -> None:
     for alert in alerts:
         await client.alerts.add(client.user_id, alert)
+
+
+async def _add_bots(client: Client, bots: Sequence[NewBot]) -> None:
+    for new in bots:
+        bot = await client.bots.add(client.user_id, new)
+        await client.bots.start(client.user_id, bot.id)
 
 
 def _make_anew(admin_url: str) -> None:

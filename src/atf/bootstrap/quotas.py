@@ -12,4 +12,5 @@ def default_quotas(settings: Settings) -> Quotas:
         schedules=settings.user_schedules_limit,
         alerts=settings.user_alerts_limit,
         runs_per_day=settings.user_runs_per_day_limit,
+        bots=settings.user_bots_limit,
     )

@@ -71,6 +71,35 @@ JOBS: Final = Rights(
         "update_run": _ADMINISTER,
     },
 )
+BOTS: Final = Rights(
+    "bot",
+    {
+        "get": _SEE,
+        "list_bots": _SEE,
+        "versions": _SEE,
+        "diff": _SEE,
+        "events": _SEE,
+        "orders": _SEE,
+        "fills": _SEE,
+        "positions": _SEE,
+        "trades": _SEE,
+        "equity": _SEE,
+        "add": _CHANGE,
+        # What it looks up may load the user's own code.
+        "validate": _CHANGE,
+        "edit": _CHANGE,
+        "rollback": _CHANGE,
+        "rename": _CHANGE,
+        "start": _CHANGE,
+        "stop": _CHANGE,
+        "restart": _CHANGE,
+        "pause": _CHANGE,
+        "resume": _CHANGE,
+        "enable": _CHANGE,
+        "disable": _CHANGE,
+        "delete": _CHANGE,
+    },
+)
 MESSAGES: Final = Rights(
     "message",
     {

@@ -21,6 +21,7 @@ from atf.storage.registry_repository import PostgresRegistry
 _SERVICES: Mapping[str, tuple[str, ...]] = {
     "telegram": ("telegram", "start"),
     "worker": ("worker", "start"),
+    "trading": ("trading", "start"),
     "scheduler": ("scheduler", "start"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,25 +14,33 @@ from atf.security.limits import LARGEST_DOCUMENT
 Text = TypeVar("Text", str, bytes)
 
 
-def read_json(given: str, field: str, *, largest: int = LARGEST_DOCUMENT) -> Any:
+def read_json(
+    given: str,
+    field: str,
+    *,
+    largest: int = LARGEST_DOCUMENT,
+    parse_float: Callable[[str], object] | None = None,
+) -> Any:
     """Return what ``given`` says: JSON itself, @FILE, or - for standard input. Units: ``largest`` in bytes.
 
     Errors: InvalidInput.
     """
     text = _text_of(given, field, largest)
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=parse_float)
     except (ValueError, RecursionError) as exc:
         raise InvalidInput(f"is not JSON: {exc}", field=field) from exc
 
 
-def named_value(text: str) -> tuple[str, Any]:
+def named_value(
+    text: str, field: str = "--param", *, parse_float: Callable[[str], object] | None = None
+) -> tuple[str, Any]:
     """Return what NAME=VALUE says, the value as JSON or, if it is none, as text. Errors: InvalidInput."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise InvalidInput(f"must be NAME=VALUE, got '{text}'", field="--param")
+        raise InvalidInput(f"must be NAME=VALUE, got '{text}'", field=field)
     try:
-        return name, json.loads(value)
+        return name, json.loads(value, parse_float=parse_float)
     except (ValueError, RecursionError):
         return name, value
 

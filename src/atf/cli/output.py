@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -54,6 +55,8 @@ def shown(value: object) -> str:
             return "yes" if value else "no"
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+        case Decimal():
+            return f"{value:f}"
         case Mapping() | list():
             return json.dumps(plain(value), ensure_ascii=False)
         case _:
@@ -69,6 +72,8 @@ def plain(value: Any) -> Any:
             return value.isoformat()
         case UUID():
             return str(value)
+        case Decimal():  # as text: a number of JSON is read with fifteen digits
+            return f"{value:f}"
         case Mapping():
             return {str(name): plain(part) for name, part in value.items()}
         case list() | tuple():

@@ -46,7 +46,19 @@ def list_users(user: UserOption = "owner", as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
         return
-    columns = ("id", "name", "role", "status", "schedules", "alerts", "runs a day", "CPU s", "MiB", "since")
+    columns = (
+        "id",
+        "name",
+        "role",
+        "status",
+        "schedules",
+        "alerts",
+        "runs a day",
+        "CPU s",
+        "MiB",
+        "bots",
+        "since",
+    )
     print_table("Users", columns, [_row(one) for one in found])
 
 
@@ -96,6 +108,7 @@ def limits(
     runs_per_day: Limit = None,
     cpu_seconds: Limit = None,
     memory_mib: Limit = None,
+    bots: Limit = None,
     user: UserOption = "owner",
     as_json: JsonOption = False,
 ) -> None:
@@ -109,6 +122,7 @@ def limits(
         "runs_per_day": runs_per_day,
         "cpu_seconds": cpu_seconds,
         "memory_mib": memory_mib,
+        "bots": bots,
     }
     wanted = {field: _limit(field, text) for field, text in given.items() if text is not None}
     changed = with_client(user, lambda client: client.users.change_limits(name, wanted))
@@ -183,7 +197,7 @@ def _limit(field: str, text: str) -> int | None:
 
 def _words(limits: Quotas) -> str:
     parts = {"schedules": limits.schedules, "alerts": limits.alerts, "runs a day": limits.runs_per_day}
-    own = {"CPU seconds": limits.cpu_seconds, "MiB of memory": limits.memory_mib}
+    own = {"CPU seconds": limits.cpu_seconds, "MiB of memory": limits.memory_mib, "bots": limits.bots}
     said = [f"{_amount(value)} {what}" for what, value in {**parts, **own}.items() if value is not None]
     return ", ".join(said) or "what the settings say"
 
@@ -194,7 +208,7 @@ def _amount(value: int | None) -> str:
 
 def _row(user: User) -> tuple[object, ...]:
     own = user.limits
-    amounts = (own.schedules, own.alerts, own.runs_per_day, own.cpu_seconds, own.memory_mib)
+    amounts = (own.schedules, own.alerts, own.runs_per_day, own.cpu_seconds, own.memory_mib, own.bots)
     return (user.id, user.name, user.role, user.status, *map(_amount, amounts), user.created_at)
 
 

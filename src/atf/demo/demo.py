@@ -1,7 +1,7 @@
 """The demo: real prices through the real scheduler, worker, evaluator, database and notification queue.
 
-It prepares a replay in a database of its own, starts the three processes, looks on until all is done, and
-says whether every stage was passed. Killed at any instant and started again, it goes on where it was.
+It prepares a replay in a database of its own, starts the processes, looks on until all is done, and says
+whether every stage was passed. Killed at any instant and started again, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from atf.bootstrap.demo import Replay, ReplayCounts, find_replay, open_counts, p
 from atf.bootstrap.home_lock import only_one
 from atf.demo.dataset import load_dataset
 from atf.demo.demo_alerts import CHANNELS, demo_alerts
+from atf.demo.demo_bots import demo_bots
 from atf.demo.summary import Summary, summarise
 from atf.demo.view import View
 from atf.errors import TemporaryFailure
@@ -46,7 +47,8 @@ def plan_demo(settings: Settings, *, sessions: int | None) -> DemoPlan:
     replayed = days if sessions is None else days[-sessions:]
     alerts = [alert for series in sorted(bars) for alert in demo_alerts(series.symbol, channels)]
     length = Timeframe.D1.length
-    return DemoPlan(Replay(bars, Timeframe.D1, replayed[0], replayed[-1] + length, alerts), len(replayed))
+    replay = Replay(bars, Timeframe.D1, replayed[0], replayed[-1] + length, alerts, demo_bots())
+    return DemoPlan(replay, len(replayed))
 
 
 async def run_demo(settings: Settings, plan: DemoPlan, view: View) -> Summary:
@@ -58,7 +60,7 @@ async def run_demo(settings: Settings, plan: DemoPlan, view: View) -> Summary:
         began = time.monotonic()
         position = await find_replay(settings)
         if position is None or position.is_finished or position.begins_at != plan.replay.begins_at:
-            view.say("preparing: a database of its own, five shares' prices, thirty alerts")
+            view.say("preparing: a database of its own, five shares' prices, thirty alerts, three bots on paper")
             link = await prepare_replay(settings, plan.replay)
             if settings.telegram_token:
                 view.say(f"to get the messages at Telegram send this to your bot: {link}")
@@ -103,6 +105,7 @@ def _is_done(counts: ReplayCounts) -> bool:
     return (
         counts.now_at >= counts.ends_at
         and not counts.is_due
+        and not counts.bots_behind
         and not unfinished & set(counts.runs)
         and not unfinished & set(counts.deliveries)
     )
@@ -122,6 +125,7 @@ def _children(settings: Settings) -> list[ChildCommand]:
     commands = {
         "notifications": (notifications, "start"),
         "worker": ("worker", "start"),
+        "trading": ("trading", "start", "--poll-interval", "1"),
         "scheduler": ("scheduler", "start"),
     }
     return [

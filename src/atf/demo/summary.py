@@ -27,6 +27,10 @@ class Summary:
     deliveries: int
     deliveries_by_status: Mapping[str, int]
     inbox: int
+    bots: int
+    fills: int
+    trades: int
+    earned: float
     seconds: float
 
 
@@ -47,6 +51,10 @@ def summarise(counts: ReplayCounts, *, sessions: int, alerts: int, seconds: floa
         deliveries=sum(counts.deliveries.values()),
         deliveries_by_status=counts.deliveries,
         inbox=counts.inbox,
+        bots=counts.bots,
+        fills=counts.fills,
+        trades=counts.trades,
+        earned=round(float(counts.earned), 2),
         seconds=round(seconds, 1),
     )
 
@@ -66,5 +74,6 @@ def _failures(counts: ReplayCounts, sessions: int, alerts: int) -> list[str]:
             counts.deliveries.get("SENT", 0) == expected_deliveries
         ),
         f"{counts.inbox} of {counts.messages} messages are in the inbox": counts.inbox == counts.messages,
+        f"the books of {counts.balanced} of {counts.bots} bots are balanced": counts.balanced == counts.bots,
     }
     return [failure for failure, holds in checks.items() if not holds]

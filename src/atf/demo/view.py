@@ -64,7 +64,8 @@ class PlainView:
         runs = counts.runs.get("COMPLETED", 0)
         self.say(
             f"{counts.session:%Y-%m-%d}  session {counts.step}/{sessions}  bars {counts.bars}  "
-            f"runs {runs}  triggers {counts.triggers}  delivered {counts.deliveries.get('SENT', 0)}"
+            f"runs {runs}  triggers {counts.triggers}  delivered {counts.deliveries.get('SENT', 0)}  "
+            f"fills {counts.fills}"
         )
 
 
@@ -91,6 +92,8 @@ def print_summary(summary: Summary) -> None:
         "deliveries": f"{summary.deliveries} over {', '.join(summary.channels)}: "
         + _counted(summary.deliveries_by_status),
         "in the inbox": summary.inbox,
+        "bots": f"{summary.bots} on paper: {summary.fills} fills, {summary.trades} closed trades, "
+        f"{summary.earned:+,.2f} earned; books balanced with the venue's",
         "seconds": summary.seconds,
         "result": "every stage passed" if summary.passed else "; ".join(summary.failures),
     }
@@ -106,6 +109,7 @@ def _page(counts: ReplayCounts, sessions: int) -> RenderableType:
     figures.add_row("runs", _counted(counts.runs))
     figures.add_row("triggers", f"{counts.triggers:,}")
     figures.add_row("deliveries", _counted(counts.deliveries))
+    figures.add_row("bots", f"{counts.fills} fills, {counts.trades} closed trades, {counts.earned:+,.2f} earned")
     triggers = Table.grid(padding=(0, 2))
     for trigger in counts.newest:
         triggers.add_row(f"{trigger.bar_time:%Y-%m-%d}", trigger.body)

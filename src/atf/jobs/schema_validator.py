@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
 from importlib import resources
@@ -161,10 +161,10 @@ def _refusal(error: ValidationError, *, hides: bool) -> InvalidInput:
         return InvalidInput(f"is not as it must be: {error.validator} {shown(wanted)}", field=path)
     match error.validator:
         case "additionalProperties":
-            return _unknown_field(error, path)
+            return _unknown_fields(error, path)
         case "required":
-            missing = next(name for name in wanted if name not in cast("Any", error.instance))
-            return InvalidInput("is missing", field=f"{path}.{missing}" if path else missing)
+            missing = [name for name in wanted if name not in cast("Any", error.instance)]
+            return _all_of(InvalidInput("is missing", field=_below(path, name)) for name in missing)
         case "enum":
             allowed = [str(value) for value in wanted]
             return InvalidInput(
@@ -190,11 +190,21 @@ def _kind(error: ValidationError) -> str:
     return " or ".join(f"an {kind}" if kind[0] in "aio" else f"a {kind}" for kind in kinds)
 
 
-def _unknown_field(error: ValidationError, path: str) -> InvalidInput:
+def _unknown_fields(error: ValidationError, path: str) -> InvalidInput:
     allowed = list(cast("Any", error.schema)["properties"])
-    unknown = next(name for name in cast("Any", error.instance) if name not in allowed)
-    hint = _hint(unknown, allowed) or f"; allowed: {', '.join(allowed)}"
-    return InvalidInput(f"unknown field{hint}", field=f"{path}.{unknown}" if path else str(unknown))
+    unknown = [name for name in cast("Any", error.instance) if name not in allowed]
+    hints = {name: _hint(name, allowed) or f"; allowed: {', '.join(allowed)}" for name in unknown}
+    return _all_of(InvalidInput(f"unknown field{hints[name]}", field=_below(path, name)) for name in unknown)
+
+
+def _all_of(problems: Iterable[InvalidInput]) -> InvalidInput:
+    """The library tells what is unknown in one error, and what is missing in several that are alike."""
+    first, *others = problems
+    return InvalidInput(first.reason, field=first.field, others=others)
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _hint(found: object, allowed: list[str]) -> str:

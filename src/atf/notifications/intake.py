@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from atf.errors import AtfError, InvalidInput, TemporaryFailure, shown
-from atf.notifications.gathering import Gathering
+from atf.gathering import Gathering
 from atf.notifications.message import ACTION, Attachment, OutgoingMessage, Priority
 from atf.notifications.preferences_service import CHANNELS
 from atf.security.limits import (

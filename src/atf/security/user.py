@@ -37,6 +37,7 @@ class Quotas:
     runs_per_day: int | None = None
     cpu_seconds: int | None = None
     memory_mib: int | None = None
+    bots: int | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -329,6 +329,27 @@ class Settings(BaseSettings):
         description="port of the notification service; 0 takes any free one, as does a default that is taken "
         "already",
     )
+    trading_port: Port = Field(
+        default=8003,
+        description="port of the trading service's `/health`; 0 takes any free one, as does a default that is "
+        "taken already",
+    )
+    trading_heartbeat_seconds: float = Field(
+        default=60.0, gt=0, description="how often the heartbeats of bots are written; three later one is stale"
+    )
+    trading_poll_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="how often bots are looked for in the database, if nothing says it earlier",
+    )
+    trading_restart_seconds: float = Field(
+        default=1.0,
+        ge=0,
+        description="how long a bot that failed waits before it is started again the first time",
+    )
+    trading_reconcile_seconds: float = Field(
+        default=300.0, gt=0, description="how often the positions of running bots are compared with their venue's"
+    )
     public_url: Annotated[str, AfterValidator(_checked_public_url)] = Field(
         default="http://localhost:8000",
         description="where people reach ATF with a browser, for the links that it prints and sends",
@@ -360,6 +381,9 @@ class Settings(BaseSettings):
     user_alerts_limit: int = Field(
         default=0, ge=0, le=10_000_000, description="alerts that one user may have; 0 for any number"
     )
+    user_bots_limit: int = Field(
+        default=0, ge=0, le=10_000_000, description="bots that one user may have; 0 for any number"
+    )
     user_runs_per_day_limit: int = Field(
         default=0,
         ge=0,
@@ -388,6 +412,11 @@ class Settings(BaseSettings):
     def data_files_folder(self) -> Path:
         """Where the ``files`` provider looks for bars."""
         return self.data_files or self.home / "bars"
+
+    @property
+    def strategies_folder(self) -> Path:
+        """Where the files of a user's own strategies are."""
+        return self.home / "strategies"
 
     @classmethod
     def settings_customise_sources(

@@ -17,6 +17,7 @@ _ADD: Final = text(
     ON CONFLICT (dedup_key) DO NOTHING
     """
 )
+_WAKE: Final = text("SELECT pg_notify('atf_bots', '')")
 
 
 class PostgresBotCommands:
@@ -37,3 +38,4 @@ class PostgresBotCommands:
         }
         async with self._database.transaction() as connection:
             await connection.execute(_ADD, values)
+            await connection.execute(_WAKE)

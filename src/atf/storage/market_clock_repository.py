@@ -36,6 +36,14 @@ _STEP: Final = text(
     WHERE NOT EXISTS (SELECT FROM schedule_groups g WHERE g.next_fire_at <= c.now_at)
       AND NOT EXISTS (SELECT FROM job_schedule_runs r WHERE r.status = 'PENDING')
       AND NOT EXISTS (SELECT FROM job_schedule_runs r WHERE r.status = 'RUNNING')
+      AND NOT EXISTS (
+        SELECT FROM trading_bots b LEFT JOIN trading_bot_states s ON s.bot_id = b.id
+        WHERE b.deleted_at IS NULL AND b.desired_state = 'running'
+          AND b.status IN ('running', 'starting', 'stopped')
+          AND s.last_processed_bar IS DISTINCT FROM (
+            SELECT max(m.open_time) FROM market_bars m
+            WHERE m.symbol = b.config ->> 'symbol' AND m.timeframe = c.timeframe
+              AND m.open_time <= c.now_at - CAST(:length AS interval)))
     """
 )
 _BEGIN: Final = text(
@@ -92,7 +100,7 @@ class PostgresMarketClock:
             await connection.execute(text("SELECT pg_notify('atf_schedules', '')"))
 
     async def step(self) -> bool:
-        """Move to the close of the next stored session, if nothing is due, pending or running.
+        """Move to the close of the next stored session, if nothing is due, pending or running, and bots are done.
 
         A replay with a speed makes no steps. The row is locked first, so that the conditions are judged after
         another scheduler's step.
@@ -102,4 +110,6 @@ class PostgresMarketClock:
             if timeframe is None:
                 return False
             moved = await connection.execute(_STEP, {"length": Timeframe(timeframe).length})
+            if moved.rowcount:
+                await connection.execute(text("SELECT pg_notify('atf_clock', '')"))
             return moved.rowcount == 1

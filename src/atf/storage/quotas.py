@@ -24,6 +24,10 @@ _COUNT: Final = text(
     FROM job_schedules WHERE user_id = :user_id AND deleted_at IS NULL
     """
 )
+_BOTS: Final = text(
+    "SELECT COALESCE(bots_limit, :bots, 0) AS bots FROM users WHERE id = :user_id FOR NO KEY UPDATE"
+)
+_COUNT_BOTS: Final = text("SELECT count(*) FROM trading_bots WHERE user_id = :user_id AND deleted_at IS NULL")
 _TAKE_RUN: Final = text(
     """
     WITH most AS (
@@ -52,6 +56,16 @@ async def take_schedule(connection: AsyncConnection, user_id: int, job_type: str
         raise Conflict(f"a user may have {most.schedules} schedules here, and has as many; delete one first")
     if most.alerts and job_type == "alert" and has.alerts >= most.alerts:
         raise Conflict(f"a user may have {most.alerts} alerts here, and has as many; delete one first")
+
+
+async def take_bot(connection: AsyncConnection, user_id: int, defaults: Quotas) -> None:
+    """Wait for others who add bots for the user, and see that there is room for one more.
+
+    Errors: Conflict that says how many there may be.
+    """
+    most = (await connection.execute(_BOTS, {"user_id": user_id, "bots": defaults.bots})).scalar_one()
+    if most and (await connection.execute(_COUNT_BOTS, {"user_id": user_id})).scalar_one() >= most:
+        raise Conflict(f"a user may have {most} bots here, and has as many; delete one first")
 
 
 async def take_run(connection: AsyncConnection, user_id: int, defaults: Quotas) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -24,7 +25,24 @@ _COUNTS: Final = text(
         (SELECT jsonb_object_agg(status, n) FROM (
             SELECT status, count(*) AS n FROM msg_deliveries GROUP BY status) d) AS deliveries,
         (SELECT count(*) FROM msg_inbox) AS inbox,
-        (SELECT COALESCE(array_agg(DISTINCT channel ORDER BY channel), '{}') FROM msg_deliveries) AS channels
+        (SELECT COALESCE(array_agg(DISTINCT channel ORDER BY channel), '{}') FROM msg_deliveries) AS channels,
+        (SELECT count(*) FROM trading_bots) AS bots,
+        (SELECT count(*) FROM trading_bots b LEFT JOIN trading_bot_states s ON s.bot_id = b.id
+         WHERE b.status <> 'error' AND s.last_processed_bar IS DISTINCT FROM (
+            SELECT max(m.open_time) FROM market_bars m
+            WHERE m.symbol = b.config ->> 'symbol' AND m.timeframe = c.timeframe AND m.open_time < c.now_at))
+          AS bots_behind,
+        (SELECT count(*) FROM trading_fills) AS fills,
+        (SELECT count(*) FROM trading_trades WHERE status = 'closed') AS trades,
+        (SELECT COALESCE(sum(realized - fees), 0) FROM trading_trades) AS earned,
+        (SELECT count(*) FROM trading_bot_states s JOIN paper_accounts a ON a.name = 'bot-' || s.bot_id
+         WHERE s.cash = a.cash AND NOT EXISTS (
+            (SELECT symbol, quantity FROM trading_positions p WHERE p.bot_id = s.bot_id AND p.status = 'open'
+             EXCEPT SELECT symbol, quantity FROM paper_positions q WHERE q.account_id = a.id AND q.quantity <> 0)
+            UNION ALL
+            (SELECT symbol, quantity FROM paper_positions q WHERE q.account_id = a.id AND q.quantity <> 0
+             EXCEPT SELECT symbol, quantity FROM trading_positions p
+                    WHERE p.bot_id = s.bot_id AND p.status = 'open'))) AS balanced
     FROM market_clock c
     """
 )
@@ -48,7 +66,11 @@ class NewestTrigger:
 
 @dataclass(frozen=True, slots=True)
 class ReplayCounts:
-    """Every stage of the pipeline, counted."""
+    """Every stage of the pipeline, counted.
+
+    ``bots_behind``: how many have not seen the newest bar; ``balanced``: how many hold, to the last digit, what
+    their venue says. ``earned`` by trades, less fees.
+    """
 
     begins_at: datetime
     now_at: datetime
@@ -62,6 +84,12 @@ class ReplayCounts:
     deliveries: Mapping[str, int]
     inbox: int
     channels: tuple[str, ...]
+    bots: int
+    bots_behind: int
+    fills: int
+    trades: int
+    earned: Decimal
+    balanced: int
     newest: tuple[NewestTrigger, ...]
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def snapshot_of(stored: object) -> Mapping[str, Any]:
-    """Return a run's snapshot; what is no object says nothing, and the type's check refuses the run alone."""
+    """Return a stored object; what is no object says nothing, and the check of its kind refuses it alone."""
     return stored if isinstance(stored, dict) else {}
 
 

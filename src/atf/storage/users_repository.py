@@ -18,7 +18,7 @@ from atf.storage.stored_passwords import end_sessions
 
 _USER: Final = """
     id, name, role, is_active, approved_at, created_at,
-    schedules_limit, alerts_limit, runs_per_day_limit, cpu_seconds_limit, memory_mib_limit
+    schedules_limit, alerts_limit, runs_per_day_limit, cpu_seconds_limit, memory_mib_limit, bots_limit
 """
 _FIND: Final = text(f"SELECT {_USER} FROM users WHERE name = :name")
 _BY_ID: Final = text(f"SELECT {_USER} FROM users WHERE id = :id")

@@ -25,6 +25,7 @@ _FOR_TESTS: Final = {
     "ATF_POLL_INTERVAL": "1",
     "ATF_SCHEDULER_PORT": "0",
     "ATF_NOTIFICATIONS_PORT": "0",
+    "ATF_TRADING_PORT": "0",
     "SCHEDULER_STARTUP_DELAY": "0",
     "NO_COLOR": "1",
 }

@@ -30,7 +30,16 @@ EXPLAINED: Final = {
         "adapters/processes/child.py",
         "import_module",
     ): "loads the handler that its worker names over a private pipe",
+    (
+        "adapters/backtrader/strategy_loading.py",
+        "import_module",
+    ): "loads, in a bot's own process, the strategy that the service has looked up in its catalogue",
+    (
+        "adapters/bot_processes/preloading.py",
+        "import_module",
+    ): "loads Backtrader and ATF's own modules by names that stand in its file and in the catalogue",
     ("services/scheduler/__main__.py", "runpy.run_module"): "runs `python -m atf`",
+    ("services/trading/__main__.py", "runpy.run_module"): "runs `python -m atf`",
     ("adapters/apscheduler/tick_store.py", "import apscheduler.jobstores.sqlalchemy"): "unpickles; see there",
     ("adapters/dask/executor.py", "import distributed"): "its protocol pickles; only with ATF_DASK_ADDRESS",
     ("adapters/dask/executor.py", "import distributed.client"): "as above",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atf.errors import AtfError, Unauthenticated
-from atf.notifications.gathering import Gathering
+from atf.gathering import Gathering
 from atf.security.accounts_service import AccountsService, ServiceCaller
 from atf.security.caller import Caller, Stranger
 from atf.security.role import Permission

@@ -25,6 +25,7 @@ LIMITS: Final = (
     "runs_per_day_limit",
     "cpu_seconds_limit",
     "memory_mib_limit",
+    "bots_limit",
 )
 
 users = Table(
@@ -36,11 +37,12 @@ users = Table(
     Column("is_active", Boolean, nullable=False, server_default=true()),
     instant("created_at", default_now=True),
     instant("approved_at", nullable=True, default_now=True),  # NULL: not active, and nobody has decided yet
-    Column("schedules_limit", Integer),  # these five: NULL means what the settings say
+    Column("schedules_limit", Integer),  # these six: NULL means what the settings say
     Column("alerts_limit", Integer),
     Column("runs_per_day_limit", Integer),
     Column("cpu_seconds_limit", Integer),
     Column("memory_mib_limit", Integer),
+    Column("bots_limit", Integer),
     one_of("role", Role),
     *(CheckConstraint(f"{name} >= 0", name=name) for name in LIMITS),
     CheckConstraint("approved_at IS NOT NULL OR NOT is_active", name="approved_at"),

@@ -8,6 +8,7 @@ type-report = Bericht
 type-screener = Screener
 type-test = Test
 type-runs-used-up = Läufe des Tages verbraucht
+type-bot = Bots
 type-feedback = Rückmeldung
 type-registration = Anmeldung
 type-code = Code

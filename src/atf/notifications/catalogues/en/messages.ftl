@@ -9,6 +9,7 @@ type-report = Report
 type-screener = Screener
 type-test = Test
 type-runs-used-up = Runs of the day used up
+type-bot = Bots
 type-feedback = Feedback
 type-registration = Registration
 type-code = Code

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from atf.errors import NotFound
-from atf.notifications.gathering import Gathering
+from atf.gathering import Gathering
 
 
 class Oracle:

@@ -1,0 +1,1 @@
+"""Venues: each converts what its venue says into the words of ``atf.trading.broker``."""

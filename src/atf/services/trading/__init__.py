@@ -1,0 +1,1 @@
+"""The process that turns schedules into due runs and rescues what dead processes held."""

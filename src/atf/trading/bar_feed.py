@@ -1,0 +1,233 @@
+"""BarFeed: closed bars for all bots, each asked for once however many bots want it.
+
+Venues that match on bars see a bar before the strategies do, so that what it fills is booked before anybody
+decides anything. A bar that comes too late to act on advances indicators only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from atf.errors import AtfError
+from atf.market.bars import Bars, Series, Timeframe
+from atf.market.data_manager import DataManager
+from atf.market.market_clock import MarketClock
+from atf.trading.bot_messages import Candle
+from atf.trading.order import BotId
+
+_LOGGER = logging.getLogger(__name__)
+_CATCH_UP: Final = 500
+"""Bars that are asked for at most when some were missed; older ones belong into a history."""
+_STRAGGLERS: Final = timedelta(seconds=2)
+"""How long the bars of a bot's other symbols are waited for."""
+_POLL: Final = timedelta(seconds=1)
+_FRESHEST: Final = timedelta(minutes=1)
+
+
+class SeenTime:
+    """The market's time as it was last seen: in a replay the only time that orders can have."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        """Return it."""
+        return self.at
+
+
+class MatchesOnBars(Protocol):
+    """A venue of our own that fills orders from bars."""
+
+    async def on_bars(self, bars: Mapping[Series, tuple[datetime, Candle]]) -> None:
+        """Match what rests, and tell the brokers what was filled before this returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedBars:
+    """The bars of one bot's symbols that opened at one instant; ``is_late``: not to be acted on."""
+
+    open_time: datetime
+    bars: Mapping[str, Candle]
+    is_late: bool
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """What one bot gets: ``history`` first, then bars by ``queue``, without a gap between them."""
+
+    bot_id: BotId
+    symbols: Sequence[str]
+    timeframe: Timeframe
+    history: Mapping[str, Sequence[tuple[datetime, Candle]]]
+    given_until: datetime | None
+    queue: asyncio.Queue[ClosedBars] = field(default_factory=asyncio.Queue)
+
+    @property
+    def series(self) -> Sequence[Series]:
+        """What it is about."""
+        return [Series(symbol, self.timeframe) for symbol in self.symbols]
+
+
+class BarFeed:
+    """Asks for new bars as they close, and hands them to venues and to bots."""
+
+    def __init__(
+        self,
+        data: DataManager,
+        clock: MarketClock,
+        venue: MatchesOnBars,
+        seen: SeenTime,
+        *,
+        poll: timedelta = _POLL,
+    ) -> None:
+        self._data = data
+        self._clock = clock
+        self._venue = venue
+        self._seen = seen
+        self._poll = poll
+        self._subscriptions: dict[BotId, Subscription] = {}
+        self._woken = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    async def subscribe(
+        self, bot_id: BotId, symbols: Sequence[str], timeframe: Timeframe, count: int, done_until: datetime | None
+    ) -> Subscription:
+        """Return a subscription with ``count`` closed bars of each symbol as history.
+
+        ``done_until``: open time of the last bar that the bot has done, None for one that begins. If the newest
+        closed bar is newer and can still be acted on, it is left for the queue: the bot may have been killed
+        before it.
+
+        Errors: NotFound, TemporaryFailure of the data.
+        """
+        async with self._lock:
+            now = self._seen.at = await self._clock.now()
+            wanted = {Series(symbol, timeframe): count + 1 for symbol in symbols}
+            bars = {
+                series.symbol: _rows(await self._data.closed_bars(series.symbol, timeframe, now, n))
+                for series, n in wanted.items()
+            }
+            newest = max((rows[-1][0] for rows in bars.values() if rows), default=None)
+            is_missed = newest is not None and done_until is not None and done_until < newest
+            cut = newest if is_missed and newest is not None and not _is_late(newest, timeframe, now) else None
+            history = {s: [r for r in rows if cut is None or r[0] < cut][-count:] for s, rows in bars.items()}
+            if done_until is not None:  # what rests at a venue of our own lives on while nobody looks
+                await self._match_missed(history, timeframe, done_until)
+            given = max((rows[-1][0] for rows in history.values() if rows), default=done_until)
+            made = Subscription(bot_id, symbols, timeframe, history, given)
+            self._subscriptions[bot_id] = made
+        self._woken.set()
+        return made
+
+    async def _match_missed(
+        self, history: Mapping[str, Sequence[tuple[datetime, Candle]]], timeframe: Timeframe, since: datetime
+    ) -> None:
+        missed: dict[datetime, dict[Series, tuple[datetime, Candle]]] = defaultdict(dict)
+        for symbol, rows in history.items():
+            for at, candle in rows:
+                if at > since:
+                    missed[at][Series(symbol, timeframe)] = (at, candle)
+        for _, bars in sorted(missed.items()):
+            await self._venue.on_bars(bars)
+
+    def age(self, subscription: Subscription) -> None:
+        """Mark what has waited too long to be acted on in the queue of a bot that was coming up meanwhile."""
+        queue, now = subscription.queue, self._seen.now()
+        for bars in [queue.get_nowait() for _ in range(queue.qsize())]:
+            is_late = bars.is_late or _is_late(bars.open_time, subscription.timeframe, now)
+            queue.put_nowait(replace(bars, is_late=is_late))
+
+    def unsubscribe(self, bot_id: BotId) -> None:
+        """Give a bot no more bars; harmless when repeated."""
+        self._subscriptions.pop(bot_id, None)
+
+    def wake(self) -> None:
+        """Look for bars now: somebody says that time has moved."""
+        self._woken.set()
+
+    async def run(self, mark: Callable[[], None]) -> None:
+        """Hand out bars until cancelled; ``mark`` is called each time it has looked for them."""
+        while True:
+            try:
+                async with self._lock:
+                    await self._round()
+            except (AtfError, OSError) as exc:
+                _LOGGER.warning("bars for bots are not there yet: %s", exc)
+            mark()
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(self._poll.total_seconds()):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def _round(self) -> None:
+        now = self._seen.at = await self._clock.now()
+        due = [one for one in self._subscriptions.values() if _may_have_new(one, now)]
+        if not due:
+            return
+        missed = {series: _missed(one, now) for one in due for series in one.series}
+        fetched = await self._data.closed_bars_of(missed, until=now)
+        rows = {series: dict(_rows(bars)) for series, bars in fetched.ready.items()}
+        for at in sorted({at for series in rows.values() for at in series}):
+            await self._hand_out(at, due, rows, now)
+
+    async def _hand_out(
+        self,
+        at: datetime,
+        due: Sequence[Subscription],
+        rows: Mapping[Series, Mapping[datetime, Candle]],
+        now: datetime,
+    ) -> None:
+        ready = [one for one in due if self._is_ready(one, at, rows, now)]
+        wanted = {series for one in ready for series in one.series}
+        bars = {series: (at, rows[series][at]) for series in wanted if at in rows.get(series, {})}
+        if bars:
+            await self._venue.on_bars(bars)
+        for one in ready:
+            mine = {series.symbol: bars[series][1] for series in one.series if series in bars}
+            if mine:
+                one.given_until = at
+                one.queue.put_nowait(ClosedBars(at, mine, _is_late(at, one.timeframe, now)))
+
+    def _is_ready(
+        self,
+        one: Subscription,
+        at: datetime,
+        rows: Mapping[Series, Mapping[datetime, Candle]],
+        now: datetime,
+    ) -> bool:
+        """Whether a bot gets its bars of this instant now: all of them are there, or the others are late."""
+        if one.given_until is not None and at <= one.given_until:
+            return False
+        has_all = all(at in rows.get(series, {}) for series in one.series)
+        return has_all or now - (at + one.timeframe.length) > _STRAGGLERS
+
+
+def _may_have_new(one: Subscription, now: datetime) -> bool:
+    given = one.given_until
+    return given is None or given + 2 * one.timeframe.length <= now
+
+
+def _missed(one: Subscription, now: datetime) -> int:
+    if one.given_until is None:
+        return 1
+    return min(_CATCH_UP, max(1, (now - one.given_until) // one.timeframe.length))
+
+
+def _is_late(at: datetime, timeframe: Timeframe, now: datetime) -> bool:
+    """Whether a bar closed so long ago that its prices are no reason to trade any more."""
+    return now - (at + timeframe.length) > max(_FRESHEST, timeframe.length)
+
+
+def _rows(bars: Bars) -> list[tuple[datetime, Candle]]:
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    return [(bars.time_at(index), candle) for index, candle in enumerate(values)]

@@ -1,0 +1,405 @@
+"""StrategyInstance: one life of one bot, from the look at what it holds to its end.
+
+::
+
+    bars missed ─▶ orders looked up, positions compared ─▶ process, warm-up ─▶ running ─▶ stopped | failed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+from atf.clock import Clock
+from atf.errors import AtfError, Conflict, TemporaryFailure
+from atf.market.trading_calendar import TradingCalendar
+from atf.trading.bar_feed import BarFeed, ClosedBars, Subscription
+from atf.trading.base_trading_bot import BaseTradingBot, BotFailed
+from atf.trading.book import BotBook
+from atf.trading.books import Books, BotChange
+from atf.trading.bot import Bot, TradingState
+from atf.trading.bot_config import BotConfig
+from atf.trading.bot_messages import Answer, Feed, HeldPosition, OpenOrder, OrderUpdate, Said, Start
+from atf.trading.bot_process import BotProcesses, ProcessLimits
+from atf.trading.broker import Broker, Instrument, VenueUnavailable
+from atf.trading.order import BotId
+from atf.trading.order_cycle import OrderCycle, OrderDesk
+from atf.trading.recovery import Recovery
+from atf.trading.service_store import Beat, TradingStore
+from atf.trading.trading_hours import is_open
+
+_LOGGER = logging.getLogger(__name__)
+_TO_GET_READY: Final = timedelta(seconds=30)
+_VENUE_PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+MIB: Final = 2**20
+T = TypeVar("T")
+_FULL: Final = 0.8
+"""How much of the room that a process begins with it may use before a fresh one takes its place."""
+
+
+class Recycle(AtfError):
+    """The process has grown: a fresh one goes on where it was, which is no error."""
+
+
+class OpensBrokers(Protocol):
+    """Where brokers come from."""
+
+    async def open(self, bot: Bot, config: BotConfig) -> Broker:
+        """Return the broker of a bot. Errors: ConfigurationError, InvalidInput."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TradingHouse:
+    """What all bots of a service share."""
+
+    books: Books
+    store: TradingStore
+    processes: BotProcesses
+    brokers: OpensBrokers
+    feed: BarFeed
+    clock: Clock
+    installation: str
+    say: Callable[[BotId, Said], None]
+    calendar: Callable[[str], Awaitable[TradingCalendar]]
+    strategy_target: Callable[[str], str]
+
+
+class StrategyInstance:
+    """A bot that lives: its book, its broker, its process."""
+
+    def __init__(self, bot: Bot, config: BotConfig, house: TradingHouse, *, hands_state: bool = True) -> None:
+        """``hands_state``: whether the strategy is told what its bot holds and what it kept of itself."""
+        self.bot = bot
+        self._hands_state = hands_state
+        self._first_ref = 0
+        self.config = config
+        self.is_running = False
+        self.began_at = time.monotonic()
+        self._house = house
+        self._cycle: OrderCycle | None = None
+        self._recovery: Recovery | None = None
+        self._process: BaseTradingBot | None = None
+        self._calendar: TradingCalendar | None = None
+        self._progressed_at = house.clock.now()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, on_running: Callable[[], Awaitable[None]]) -> None:
+        """Live until cancelled; a cancellation ends the strategy as it should be ended.
+
+        Errors: BotFailed; Recycle; PositionMismatch; BotTaken; ConfigurationError, InvalidInput; what else went
+        wrong as TemporaryFailure.
+        """
+        hours = self.config.hours
+        if hours is not None and hours.calendar is not None:
+            self._calendar = await self._house.calendar(hours.calendar)
+        async with AsyncExitStack() as stack:
+            broker = await self._reached(lambda: self._house.brokers.open(self.bot, self.config))
+            stack.push_async_callback(broker.close)
+            instruments = {
+                one: await self._reached(partial(broker.instrument, one)) for one in self.config.symbols
+            }
+            subscription = await self._subscribe(stack)
+            cycle = await self._open_cycle(broker, subscription, instruments)
+            stack.push_async_callback(cycle.close)
+            hearing = asyncio.create_task(self._hear_venue(broker, cycle))
+            stack.callback(hearing.cancel)
+            config = self.config
+            self._recovery = Recovery(
+                cycle, broker, self._house.clock, config.symbols, config.startup_position_policy
+            )
+            await self._reached(self._recovery.recover)
+            process = await self._start_process(cycle, subscription)
+            stack.push_async_callback(process.kill)
+            self._house.feed.age(subscription)
+            self.is_running = True
+            await on_running()
+            await self._live(process, cycle, subscription, broker, hearing)
+
+    async def check_positions(self) -> None:
+        """Compare books and venue.
+
+        Errors: PositionMismatch; VenueUnavailable; Conflict if the bot does not run.
+        """
+        if self._recovery is None or not self.is_running:
+            raise Conflict("the bot does not run yet")
+        await self._recovery.check()
+
+    def set_trading_state(self, state: TradingState) -> None:
+        """Let the bot trade so from its next order on."""
+        self.bot = replace(self.bot, trading_state=state)
+
+    def beat(self) -> Beat | None:
+        """Return how the bot is; None before its book is open."""
+        if self._cycle is None:
+            return None
+        book = self._cycle.book
+        total = book.equity - self.config.capital
+        return Beat(self.bot.id, self._last_progress(), book.cash, total)
+
+    @property
+    def pid(self) -> int | None:
+        """The strategy's process, None as long as there is none."""
+        return None if self._process is None else self._process.pid
+
+    # --- the way up ---
+
+    async def _subscribe(self, stack: AsyncExitStack) -> Subscription:
+        house, config = self._house, self.config
+        await house.books.open(self.bot.id, config.capital)
+        book = (await house.books.load([self.bot.id]))[self.bot.id]
+        stack.callback(house.feed.unsubscribe, self.bot.id)
+        return await house.feed.subscribe(
+            self.bot.id, config.symbols, config.timeframe, config.history_bars, book.last_bar_at
+        )
+
+    async def _open_cycle(
+        self, broker: Broker, subscription: Subscription, instruments: Mapping[str, Instrument]
+    ) -> OrderCycle:
+        house = self._house
+        book = (await house.books.load([self.bot.id]))[self.bot.id]
+        marks = {symbol: exact(rows[-1][1][3]) for symbol, rows in subscription.history.items() if rows}
+        desk = OrderDesk(house.books, broker, house.clock, instruments, self.config.risk, house.installation)
+        cycle = OrderCycle(replace(book, marks=marks), desk, self._tell, self.fail)
+        cycle.trading_state = self.bot.trading_state
+        if book.last_bar_at is None and subscription.given_until is not None:
+            # From here on every bar is the bot's: one at which it is killed comes again.
+            begun = subscription.given_until
+            await cycle.commit(lambda book: BotChange(replace(book, last_bar_at=begun)))
+        self._cycle = cycle
+        return cycle
+
+    async def _reached(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what the venue answers, however long it takes until it does."""
+        pauses = iter(_VENUE_PAUSES)
+        while True:
+            try:
+                return await ask()
+            except VenueUnavailable as exc:
+                _LOGGER.warning("bot %d waits for its venue: %s", self.bot.id, exc)
+            await asyncio.sleep(next(pauses, _VENUE_PAUSES[-1]))
+
+    async def _start_process(self, cycle: OrderCycle, subscription: Subscription) -> BaseTradingBot:
+        limits = ProcessLimits(memory_bytes=self.config.limits.memory_mib * MIB)
+        process = BaseTradingBot(
+            await self._house.processes.spawn(self.bot.id, limits),
+            self._take,
+            lambda said: self._house.say(self.bot.id, said),
+            self.config.limits.step,
+        )
+        try:
+            async with cycle.standing_still() as book:  # what happens from here on is told to the process
+                recovered = await self._house.store.recovered(self.bot.id)
+                _tell_recovered(self.bot, recovered, hands_state=self._hands_state)
+                await process.begin(self._first_message(book, subscription, recovered))
+                self._process = process
+            await process.until_ready(_TO_GET_READY)
+        except BaseException:
+            await process.kill()
+            raise
+        return process
+
+    def _first_message(self, book: BotBook, subscription: Subscription, recovered: Mapping[str, Any]) -> Start:
+        config = self.config
+        return Start(
+            bot_id=self.bot.id,
+            name=self.bot.name,
+            strategy=self._house.strategy_target(config.strategy.name),
+            params=config.strategy.params,
+            feeds=[
+                Feed(symbol, config.timeframe, subscription.history[symbol], config.resample)
+                for symbol in config.symbols
+            ],
+            cash=book.cash,
+            next_ref=book.next_ref,
+            **self._recovered_state(book, recovered),
+        )
+
+    def _recovered_state(self, book: BotBook, recovered: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._hands_state:
+            self._first_ref = book.next_ref
+            return {"config": self.bot.config}
+        return {
+            "positions": _held(book),
+            "orders": _open(book),
+            "state": book.state,
+            "config": {**self.bot.config, **recovered},
+        }
+
+    # --- life ---
+
+    async def _live(
+        self,
+        process: BaseTradingBot,
+        cycle: OrderCycle,
+        subscription: Subscription,
+        broker: Broker,
+        hearing: asyncio.Task[None],
+    ) -> None:
+        listening = asyncio.create_task(process.listen())
+        trading = asyncio.create_task(self._trade(process, cycle, subscription, broker))
+        tasks = {listening, trading, hearing}
+        try:
+            await asyncio.wait({*tasks, self._broken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.is_running = False
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            if not any(isinstance(one, BotFailed) for one in ended):
+                await process.stop("the service stops it")
+        self._raise_cause([*ended, self._broken.exception() if self._broken.done() else None])
+
+    def _raise_cause(self, ended: Sequence[BaseException | None]) -> None:
+        causes = [one for one in ended if one is not None and not isinstance(one, asyncio.CancelledError)]
+        if causes:
+            raise causes[0]
+        raise TemporaryFailure("the bot's venue tells nothing any more")
+
+    async def _trade(
+        self, process: BaseTradingBot, cycle: OrderCycle, subscription: Subscription, broker: Broker
+    ) -> None:
+        while True:
+            bars = await subscription.queue.get()
+            await broker.told()  # what this bar has filled is booked before the strategy sees the bar
+            await cycle.mark({symbol: exact(candle[3]) for symbol, candle in bars.bars.items()})
+            cycle.trading_state = self._trading_state(bars)
+            numbered = {self.config.symbols.index(symbol): candle for symbol, candle in bars.bars.items()}
+            book = cycle.book
+            await process.bar(bars.open_time, numbered, book.cash, book.equity, is_history=bars.is_late)
+            self._progressed_at = self._house.clock.now()
+            self._require_room(process)
+
+    def _trading_state(self, bars: ClosedBars) -> TradingState:
+        """Outside of its hours a bot may only go towards flat."""
+        state, closes_at = self.bot.trading_state, bars.open_time + self.config.timeframe.length
+        if state is TradingState.ACTIVE and not is_open(self.config.hours, closes_at, self._calendar):
+            return TradingState.REDUCING
+        return state
+
+    def _require_room(self, process: BaseTradingBot) -> None:
+        first, beat = process.first_heartbeat, process.heartbeat
+        if first is None or beat is None:
+            return
+        room = self.config.limits.memory_mib * MIB - first.memory_bytes
+        if beat.memory_bytes - first.memory_bytes > _FULL * room:
+            raise Recycle(f"its process has {beat.memory_bytes // MIB} MiB")
+
+    async def _take(self, answer: Answer, bar_at: datetime | None) -> None:
+        cycle = self._require_cycle()
+        at = bar_at or cycle.book.last_bar_at
+        if at is not None:
+            await cycle.take(answer, at, is_bar=bar_at is not None)
+
+    async def _tell(self, updates: Sequence[OrderUpdate], cash: Decimal) -> None:
+        known = [update for update in updates if update.ref >= self._first_ref]
+        if self._process is not None and known:  # before that, it comes with the first message
+            await self._process.tell(known, cash)
+
+    async def _hear_venue(self, broker: Broker, cycle: OrderCycle) -> None:
+        """Take in what the venue tells; after a broken connection what was missed is asked for."""
+        pauses = iter(_VENUE_PAUSES)
+        asking: asyncio.Task[None] | None = None
+        try:
+            while True:
+                try:
+                    async for event in broker.events():
+                        await cycle.on_event(event)
+                        pauses = iter(_VENUE_PAUSES)
+                except VenueUnavailable as exc:
+                    _LOGGER.warning("bot %d: its venue tells nothing now: %s", self.bot.id, exc)
+                await asyncio.sleep(next(pauses, _VENUE_PAUSES[-1]))
+                if asking is not None:
+                    asking.cancel()
+                asking = asyncio.create_task(self._ask_what_was_missed(cycle))
+                asking.add_done_callback(self._asked)
+        finally:
+            if asking is not None:
+                asking.cancel()
+
+    async def _ask_what_was_missed(self, cycle: OrderCycle) -> None:
+        """Ask a moment after the venue is listened to again, so that nothing falls between, until it answers."""
+        await asyncio.sleep(_VENUE_PAUSES[0])
+        await self._reached(cycle.look_up)
+
+    def _asked(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def _last_progress(self) -> datetime:
+        beat = None if self._process is None else self._process.heartbeat
+        return self._progressed_at if beat is None else max(self._progressed_at, beat.loop_at)
+
+    def _require_cycle(self) -> OrderCycle:
+        if self._cycle is None:
+            raise TemporaryFailure("the bot's book is not open yet")
+        return self._cycle
+
+    def fail(self, error: BaseException) -> None:
+        """End this life, because of something that others have found out."""
+        if not self._broken.done():
+            self._broken.set_exception(error)
+
+
+def _tell_recovered(bot: Bot, recovered: Mapping[str, Any], *, hands_state: bool) -> None:
+    """Say what a bot holds; loudly, if its strategy is not told."""
+    level = logging.INFO if hands_state else logging.WARNING
+    positions, trades = recovered["_recovered_positions"], recovered["_recovered_trades"]
+    if positions:
+        whose = "recovered" if hands_state else "left to the operator"
+        _LOGGER.log(level, "bot %d: %d open positions %s", bot.id, len(positions), whose)
+    for one in positions:
+        shown = (one["symbol"], one["direction"], one["qty_open"], one["avg_price"], one["status"])
+        _LOGGER.log(level, "bot %d: position %s %s qty=%.8f avg_price=%.8f status=%s", bot.id, *shown)
+    if trades:
+        _LOGGER.log(level, "bot %d: %d open trades recovered", bot.id, len(trades))
+
+
+def exact(price: float) -> Decimal:
+    """Return a price as it is written, not as the machine stores it."""
+    return Decimal(repr(price))
+
+
+def _held(book: BotBook) -> Sequence[HeldPosition]:
+    return [
+        HeldPosition(
+            symbol,
+            one.position.quantity,
+            one.position.average_price or Decimal(0),
+            one.position.fees,
+            one.position.opened_at,
+        )
+        for symbol, one in book.holdings.items()
+    ]
+
+
+def _open(book: BotBook) -> Sequence[OpenOrder]:
+    refs = {order.client_order_id: order.ref for order in book.orders.values()}
+    groups: Mapping[str, int] = {}
+    opened: list[OpenOrder] = []
+    for order in book.orders.values():
+        group, parent = order.new.oco_group, order.new.parent
+        opened.append(
+            OpenOrder(
+                order.ref,
+                order.client_order_id,
+                order.terms,
+                order.status,
+                order.filled_quantity,
+                order.average_price,
+                oco_ref=None if group is None else groups.get(group),
+                parent_ref=None if parent is None else refs.get(parent),
+                fees=order.fees,
+            )
+        )
+        if group is not None:
+            groups = {group: order.ref, **groups}
+    return [one for one in opened if one.ref]
