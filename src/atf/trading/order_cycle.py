@@ -37,6 +37,7 @@ from atf.trading.risk import RiskLimits
 _LOGGER = logging.getLogger(__name__)
 _FIRST_LOOK: Final = timedelta(seconds=0.2)
 _LONGEST_LOOK: Final = timedelta(seconds=5)
+_TO_ARRIVE: Final = timedelta(seconds=5)
 _GRACE: Final = timedelta(seconds=1)
 """Fills that a venue counts in an order usually come by themselves a moment later."""
 
@@ -73,7 +74,10 @@ class OrderCycle:
         self._maker = OrderMaker(desk.installation, desk.instruments, desk.limits)
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sends: set[asyncio.Task[None]] = set()
         self._looking_up: set[ClientOrderId] = set()
+        self._sending: set[ClientOrderId] = set()
+        """On their way: that the venue does not know them means nothing yet."""
 
     # --- the way there ---
 
@@ -92,10 +96,11 @@ class OrderCycle:
             book = _with_bar(made.book, answer)
             new_orders = [*made.to_send, *made.refused]
             change = BotChange(book, new_orders, made.cancels, is_bar=is_bar, events=_refusals(made.refused))
+            self._sending |= {order.client_order_id for order in made.to_send}
             await self._commit(change, told=[update_of(order, now) for order in made.refused])
         await pause_point("trading.after_intent")
         for chain in made.chains():
-            self._start(self._send(chain))
+            self._start_sending(chain)
         for order in made.cancels:
             self._start(self._cancel(order))
 
@@ -105,8 +110,9 @@ class OrderCycle:
             order = self._maker.own(self.book, terms, self._desk.clock.now())
             book = with_orders(replace(self.book, order_number=order.number + 1), [order])
             event = BotEvent("order", f"{_words(order)}: {why}", "warning")
+            self._sending.add(order.client_order_id)
             await self._commit(BotChange(book, new_orders=[order], events=[event]))
-        self._start(self._send([order]))
+        self._start_sending([order])
 
     async def cancel_all(self, symbol: str) -> None:
         """Ask the venue to cancel all open orders of a symbol, and return when none is left."""
@@ -121,16 +127,19 @@ class OrderCycle:
         for order in chain:
             parent = order.new.parent
             if parent is not None and parent in self._refused(chain):
-                await self._settle(order.client_order_id, _ORPHAN)
-                continue
-            attempt: VenueOrder | Exception
-            try:
-                attempt = await self._desk.broker.submit(order.new)
-            except Exception as exc:  # noqa: BLE001 - whatever an adapter raises, the order may be at the venue
-                attempt = exc
-            await pause_point("trading.after_send")
-            await self._settle(order.client_order_id, after_sending(attempt))
+                outcome = _ORPHAN
+            else:
+                outcome = after_sending(await self._submit(order))
+                await pause_point("trading.after_send")
+            self._sending.discard(order.client_order_id)
+            await self._settle(order.client_order_id, outcome)
             await pause_point("trading.after_ack")
+
+    async def _submit(self, order: Order) -> VenueOrder | Exception:
+        try:
+            return await self._desk.broker.submit(order.new)
+        except Exception as exc:  # noqa: BLE001 - whatever an adapter raises, the order may be at the venue
+            return exc
 
     def _refused(self, chain: Sequence[Order]) -> frozenset[ClientOrderId]:
         """Return those of a chain that have ended, or of which nobody knows whether they live."""
@@ -140,6 +149,8 @@ class OrderCycle:
 
     async def _cancel(self, order: Order) -> None:
         name, symbol = order.client_order_id, order.terms.symbol
+        while name in self._sending:  # noqa: ASYNC110 - nobody cancels what has not arrived
+            await asyncio.sleep(_FIRST_LOOK.total_seconds())
         try:
             found = await self._desk.broker.cancel(name, symbol)
         except (AtfError, OSError) as exc:
@@ -252,6 +263,8 @@ class OrderCycle:
     async def _look_up_once(self, order: Order) -> bool:
         """Return whether it is known now where an order is. Errors: VenueUnavailable."""
         name, symbol = order.client_order_id, order.terms.symbol
+        if name in self._sending:
+            return True  # its own answer tells, and is looked up if none comes
         broker = self._desk.broker
         found = await broker.order(name, symbol)
         outcome = after_looking_up(order, found, self._desk.clock.now(), broker.visibility_delay)
@@ -285,7 +298,9 @@ class OrderCycle:
             self.book = replace(self.book, marks={**self.book.marks, **prices})
 
     async def close(self) -> None:
-        """Wait for nothing any more: what is under way is looked up by the next start."""
+        """Wait for what is on its way, but not for long: the next start may look it up before it arrives."""
+        if self._sends:
+            await asyncio.wait(self._sends, timeout=_TO_ARRIVE.total_seconds())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -298,10 +313,16 @@ class OrderCycle:
         if known:
             await self._tell(known, self.book.cash)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
+
+    def _start_sending(self, chain: Sequence[Order]) -> None:
+        task = self._start(self._send(chain))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -83,7 +82,6 @@ class StrategyInstance:
         self._first_ref = 0
         self.config = config
         self.is_running = False
-        self.began_at = time.monotonic()
         self._house = house
         self._cycle: OrderCycle | None = None
         self._recovery: Recovery | None = None
@@ -136,6 +134,8 @@ class StrategyInstance:
     def set_trading_state(self, state: TradingState) -> None:
         """Let the bot trade so from its next order on."""
         self.bot = replace(self.bot, trading_state=state)
+        if self._cycle is not None and state is not TradingState.ACTIVE:
+            self._cycle.trading_state = state  # more freedom waits for the next bar, which knows the hours
 
     def beat(self) -> Beat | None:
         """Return how the bot is; None before its book is open."""

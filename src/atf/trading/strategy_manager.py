@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from atf.errors import AtfError, ConfigurationError, Conflict, InvalidInput
+from atf.errors import (
+    AtfError,
+    ConfigurationError,
+    Conflict,
+    DatabaseUnavailable,
+    InvalidInput,
+    TransactionConflict,
+)
 from atf.notifications.client import NotificationServiceClient
 from atf.notifications.intake import NewNotification
 from atf.trading.base_trading_bot import BotFailed
@@ -32,6 +39,9 @@ from atf.trading.strategy_instance import Recycle, StrategyInstance, TradingHous
 _LOGGER = logging.getLogger(__name__)
 _TO_COME_UP: Final = timedelta(seconds=30)
 """How long a start waits for its bots; one that has not come up by then is waiting for its venue."""
+
+
+_DATABASE_PAUSE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +248,9 @@ class StrategyManager:
             except (PositionMismatch, InvalidInput, ConfigurationError) as exc:
                 await self._give_up(managed, exc)
                 return
+            except (DatabaseUnavailable, TransactionConflict) as exc:  # no failure of the bot's
+                _LOGGER.warning("bot %d waits for the database: %s", managed.bot.id, exc)
+                await asyncio.sleep(_DATABASE_PAUSE)
             except Exception as exc:  # noqa: BLE001 - whatever a bot does, it must not touch the others
                 if not await self._may_go_on(managed, exc):
                     return
@@ -265,12 +278,12 @@ class StrategyManager:
             await self._give_up(managed, error)
             return False
         managed.restarts = restarts
-        await self._note(managed, BotStatus.STARTING, error=error)
+        await self._note_patiently(managed, BotStatus.STARTING, error)
         return True
 
     async def _give_up(self, managed: _Managed, error: Exception) -> None:
         _LOGGER.error("bot %d is given up: %s", managed.bot.id, error)
-        await self._note(managed, BotStatus.ERROR, error=error)
+        await self._note_patiently(managed, BotStatus.ERROR, error)
         bot = managed.bot
         with suppress(AtfError):  # it stands in the bot's history all the same
             await self._notifier.send(
@@ -284,6 +297,15 @@ class StrategyManager:
             )
         self._bots.pop(bot.id, None)
         self._given_up.add(bot.id)
+
+    async def _note_patiently(self, managed: _Managed, status: BotStatus, error: Exception) -> None:
+        """Write down what became of a bot, however long the database takes to answer."""
+        while True:
+            try:
+                return await self._note(managed, status, error=error)
+            except (DatabaseUnavailable, TransactionConflict) as exc:
+                _LOGGER.warning("bot %d: its status is not stored yet: %s", managed.bot.id, exc)
+            await asyncio.sleep(_DATABASE_PAUSE)
 
     async def _note(self, managed: _Managed, status: BotStatus, *, error: Exception | None) -> None:
         event = BotEvent(
@@ -345,6 +367,8 @@ class StrategyManager:
                 await self._poll_once()
             except AtfError as exc:
                 _LOGGER.warning("the bots are not looked at now: %s", exc)
+            except Exception:
+                _LOGGER.exception("the bots are not looked at now")
             self._woken.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._intervals.poll.total_seconds()):
@@ -426,6 +450,8 @@ async def _forever(work: Callable[[], Coroutine[Any, Any, None]], interval: time
             await work()
         except AtfError as exc:
             _LOGGER.warning("%s is put off: %s", work.__name__.strip("_"), exc)
+        except Exception:  # a chore that ends unseen would leave bots unwatched
+            _LOGGER.exception("%s is put off", work.__name__.strip("_"))
 
 
 def _tell_mode(*, is_crash: bool, resume_mode: bool) -> None:

@@ -257,3 +257,28 @@ async def test_what_cannot_be_is_told_and_not_booked() -> None:
     with pytest.raises(IllegalTransition):
         await desk.cycle.on_event(desk.broker.know(FIRST, OrderStatus.INTENT))
     await desk.cycle.close()
+
+
+async def test_an_order_on_its_way_is_not_taken_for_lost_because_the_venue_does_not_know_it_yet(
+    desk: Desk,
+) -> None:
+    desk.broker.gate.clear()
+    desk.broker.visibility_delay = timedelta(0)
+    await desk.take(request(1, "2"))
+    await desk.until(lambda: desk.broker.sent)
+    await desk.cycle.look_up()  # as when a connection came back, or positions differ
+    assert desk.order().status is OrderStatus.INTENT
+    desk.broker.gate.set()
+    await desk.is_(OrderStatus.ACCEPTED)
+
+
+async def test_the_end_of_a_bot_waits_for_what_is_on_its_way() -> None:
+    desk = desk_of(BotBook(BOT, Decimal(10_000), marks={"AAPL": Decimal(100)}))
+    desk.broker.gate.clear()
+    await desk.take(request(1, "2"))
+    await desk.until(lambda: desk.broker.sent)
+    closing = asyncio.create_task(desk.cycle.close())
+    await asyncio.sleep(0.05)
+    desk.broker.gate.set()
+    await closing
+    assert desk.order().status is OrderStatus.ACCEPTED

@@ -97,6 +97,11 @@ class ScriptedBroker:
     filled: dict[ClientOrderId, list[Fill]] = field(default_factory=lambda: defaultdict(list))
     held: dict[str, Decimal] = field(default_factory=dict)
     unavailable: Exception | None = None
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Orders arrive when it is open, as it is at first."""
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def instrument(self, symbol: str) -> Instrument:
         return replace(INSTRUMENT, symbol=symbol)
@@ -104,6 +109,7 @@ class ScriptedBroker:
     async def submit(self, order: NewOrder) -> VenueOrder:
         assert order.client_order_id in self.books.orders, "it is sent before it is committed"
         self.sent[order.client_order_id] += 1
+        await self.gate.wait()
         if isinstance(self.acknowledgement, Exception):
             raise self.acknowledgement
         return self.know(order.client_order_id, self.acknowledgement)
