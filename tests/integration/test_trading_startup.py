@@ -228,6 +228,22 @@ async def test_a_stop_while_the_database_is_away_leaves_the_marker_and_no_proces
     assert not marker_of(desk).is_there
 
 
+async def test_an_outage_of_the_database_costs_no_bot_a_try(desk: TradingDesk, database_url: str) -> None:
+    await desk.add_bot(buy_at=[2], size=1)
+    async with desk.running():
+        await desk.until_status("running")
+        await desk.rows.change("UPDATE trading_bots SET version = version + 1")  # it is coming up anew meanwhile
+        await desk.rows.change("DO $$ BEGIN PERFORM pg_notify('atf_bots', ''); END $$")
+        await asyncio.to_thread(let_connect, database_url, allow=False)
+        await asyncio.sleep(2)
+        await asyncio.to_thread(let_connect, database_url, allow=True)
+        await answering(desk)
+        await desk.until_status("running")
+        await desk.bar(3)
+        await desk.books_agree(1)
+    assert await desk.rows.value("SELECT error_count FROM trading_bots") == 0
+
+
 async def answering(desk: TradingDesk) -> None:
     """Wait until the test's own connections have healed."""
     async with asyncio.timeout(10):

@@ -73,9 +73,6 @@ _EVENT: Final = text(
     VALUES (:bot_id, :kind, :level, :text, CAST(:details AS jsonb))
     """
 )
-_TRADING_STATE: Final = text(
-    "UPDATE trading_bots SET trading_state = :state, updated_at = now() WHERE id = :bot_id"
-)
 _BEAT: Final = text(
     """
     UPDATE trading_bots b
@@ -216,12 +213,6 @@ class PostgresTradingStore:
             is_ours = (await connection.execute(_STATUS, values)).rowcount
             for event in events if is_ours else ():
                 await _add_event(connection, bot_id, event)
-
-    async def note_trading_state(self, bot_id: BotId, state: TradingState, event: BotEvent) -> None:
-        """Write down how a bot may trade from now on."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_TRADING_STATE, {"bot_id": bot_id, "state": state})
-            await _add_event(connection, bot_id, event)
 
     async def beat(self, node_id: str, beats: Sequence[Beat]) -> None:
         """Write down how a service's bots are, all in one statement."""

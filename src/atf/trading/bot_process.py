@@ -12,14 +12,9 @@ from atf.trading.order import BotId
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """What a bot's process may take.
-
-    ``memory_bytes``: of its own data; the system refuses more. ``cpu_fraction``: of one core over a minute, None
-    for as much as there is.
-    """
+    """What a bot's process may take: ``memory_bytes`` of its own data; the system refuses more."""
 
     memory_bytes: int = 512 * 2**20
-    cpu_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from atf.trading.books import BotEvent
-from atf.trading.bot import Bot, BotStatus, TradingState
+from atf.trading.bot import Bot, BotStatus
 from atf.trading.order import BotId
 
 
@@ -96,10 +96,6 @@ class TradingStore(Protocol):
 
         One that another service has taken meanwhile is left as it is.
         """
-        ...
-
-    async def note_trading_state(self, bot_id: BotId, state: TradingState, event: BotEvent) -> None:
-        """Write down how a bot may trade from now on."""
         ...
 
     async def beat(self, node_id: str, beats: Sequence[Beat]) -> None:

@@ -145,11 +145,6 @@ class StrategyInstance:
         total = book.equity - self.config.capital
         return Beat(self.bot.id, self._last_progress(), book.cash, total)
 
-    @property
-    def pid(self) -> int | None:
-        """The strategy's process, None as long as there is none."""
-        return None if self._process is None else self._process.pid
-
     # --- the way up ---
 
     async def _subscribe(self, stack: AsyncExitStack) -> Subscription:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Annotated, Protocol
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from atf.errors import Forbidden
 from atf.notifications.history import ChannelStatistics, DeliveryFilter
-from atf.notifications.message import DeliveryRecord, DeliveryStatus, Priority
+from atf.notifications.message import DeliveryRecord, DeliveryStatus
 from atf.security.caller import Caller
 from atf.services.http.callers import bearer_token, stranger_of
 from atf.services.notifications.access import NotifyAccess
@@ -53,33 +51,10 @@ class Wanted(BaseModel):
     limit: int = Field(default=50, ge=1, le=500)
 
 
-class DeliveryShown(BaseModel):
-    """One message on one channel; times in UTC."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: int
-    message_id: UUID
-    user_id: int
-    notification_type: str
-    priority: Priority
-    title: str
-    body: str
-    channel: str
-    status: DeliveryStatus
-    attempts: int
-    dedup_key: str
-    error: str | None
-    created_at: datetime
-    sent_at: datetime | None
-    scheduled_for: datetime | None
-    held_until: datetime | None
-
-
 class DeliveriesPage(BaseModel):
     """Deliveries, newest first; ``next``: what to give as ``before`` for older ones, null if there are none."""
 
-    deliveries: list[DeliveryShown]
+    deliveries: list[DeliveryRecord]
     next: int | None
 
 
@@ -93,30 +68,11 @@ class Hours(BaseModel):
     everybody: bool = Field(default=False, description="of all users, for administrators")
 
 
-class ChannelFigures(BaseModel):
-    """What went over a channel, what waits and whether it works; durations in seconds."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    channel: str
-    sent: int
-    failed: int
-    dead: int
-    pending: int
-    held: int
-    oldest_seconds: float | None
-    median_seconds: float | None
-    p95_seconds: float | None
-    failures: int
-    paused_until: datetime | None
-    error: str | None
-
-
 class FiguresByChannel(BaseModel):
     """The figures of each channel that has any."""
 
     hours: int
-    channels: list[ChannelFigures]
+    channels: list[ChannelStatistics]
 
 
 def history_routes(access: NotifyAccess, deliveries_of: DeliveriesOf) -> APIRouter:
@@ -137,7 +93,7 @@ def history_routes(access: NotifyAccess, deliveries_of: DeliveriesOf) -> APIRout
         found = await deliveries_of(caller).list_deliveries(_filter(wanted, caller))
         response.headers["Cache-Control"] = "no-store"
         return DeliveriesPage(
-            deliveries=[DeliveryShown.model_validate(one) for one in found[: wanted.limit]],
+            deliveries=list(found[: wanted.limit]),
             next=found[wanted.limit - 1].id if len(found) > wanted.limit else None,
         )
 
@@ -149,8 +105,7 @@ def history_routes(access: NotifyAccess, deliveries_of: DeliveriesOf) -> APIRout
         whose = None if wanted.everybody else _whose(wanted.user_id, caller)
         found = await deliveries_of(caller).statistics(whose, wanted.hours)
         response.headers["Cache-Control"] = "no-store"
-        figures = [ChannelFigures.model_validate(one) for one in found]
-        return FiguresByChannel(hours=wanted.hours, channels=figures)
+        return FiguresByChannel(hours=wanted.hours, channels=list(found))
 
     return router
 
