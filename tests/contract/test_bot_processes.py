@@ -451,6 +451,7 @@ async def test_a_killed_service_leaves_nothing(service: Service, strategy: Strat
     process.wait()
     await _until(lambda: not any(map(_is_alive, pids)))
     await _until(lambda: not scratch.exists())
+    assert not any(map(_is_alive, pids))
 
 
 LEAVING_PIDS = (
@@ -486,6 +487,7 @@ async def test_bots_that_hang_die_with_the_zygote_even_if_the_service_cannot_act
     process.send_signal(signal.SIGSTOP)
     os.kill(pids[0], signal.SIGKILL)
     await _until(lambda: not any(map(_is_alive, pids[1:])))
+    assert process.poll() is None, "the service itself had no part in it"
     process.kill()
     process.wait()
 

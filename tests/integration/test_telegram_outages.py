@@ -115,6 +115,7 @@ async def test_what_lets_somebody_in_is_not_written_down(
         return sorted(await open_words(desk)) == ["/info page 1", "/start", "/verify"]
 
     await eventually(are_heard)
+    assert all(link.token.text[9:] not in words for words in await open_words(desk))
 
 
 async def test_what_is_pushed_before_the_bot_is_ready_is_pushed_again(

@@ -169,6 +169,7 @@ async def test_a_bot_that_waits_for_its_venue_can_be_stopped(
         await desk.until_status("starting")
         await desk.rows.change("UPDATE trading_bots SET desired_state = 'stopped'")
         await desk.until_status("stopped")
+        assert await desk.rows.value("SELECT node_id FROM trading_bots") is None
 
 
 async def test_bars_that_closed_while_the_venue_was_waited_for_are_not_traded_on(

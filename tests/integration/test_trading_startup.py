@@ -22,9 +22,11 @@ from sqlalchemy import make_url
 from tests.integration.trading_desk import TradingDesk, trading_desk
 
 from atf.bootstrap.trading import TradingOptions
-from atf.errors import AtfError
+from atf.errors import AtfError, DatabaseUnavailable
+from atf.storage.books_repository import PostgresBooks
 from atf.storage.database import Database, plain_url
-from atf.trading import session_life
+from atf.storage.trading_repository import PostgresTradingStore
+from atf.trading import session_life, strategy_manager
 from atf.trading.crash_marker import NAME, CrashMarker
 from atf.trading.service_store import Session
 from atf.trading.session_life import boot_id
@@ -228,20 +230,35 @@ async def test_a_stop_while_the_database_is_away_leaves_the_marker_and_no_proces
     assert not marker_of(desk).is_there
 
 
-async def test_an_outage_of_the_database_costs_no_bot_a_try(desk: TradingDesk, database_url: str) -> None:
-    await desk.add_bot(buy_at=[2], size=1)
+async def test_an_outage_of_the_database_costs_no_bot_a_try(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither while the bot comes up, nor while it is written down that it has failed."""
+    monkeypatch.setattr(strategy_manager, "_DATABASE_PAUSE", 0.01)
+    left = {"open": 6, "note_status": 6}
+
+    def away(store: type, name: str) -> None:
+        asked = getattr(store, name)
+
+        async def ask(*args: Any, **named: Any) -> Any:
+            if left[name]:
+                left[name] -= 1
+                raise DatabaseUnavailable("the database does not answer")
+            return await asked(*args, **named)
+
+        monkeypatch.setattr(store, name, ask)
+
+    away(PostgresBooks, "open")
+    away(PostgresTradingStore, "note_status")
+    await desk.add_bot(explode_at=1)
     async with desk.running():
         await desk.until_status("running")
-        await desk.rows.change("UPDATE trading_bots SET version = version + 1")  # it is coming up anew meanwhile
-        await desk.rows.change("DO $$ BEGIN PERFORM pg_notify('atf_bots', ''); END $$")
-        await asyncio.to_thread(let_connect, database_url, allow=False)
-        await asyncio.sleep(2)
-        await asyncio.to_thread(let_connect, database_url, allow=True)
-        await answering(desk)
-        await desk.until_status("running")
-        await desk.bar(3)
-        await desk.books_agree(1)
-    assert await desk.rows.value("SELECT error_count FROM trading_bots") == 0
+        assert await desk.rows.value("SELECT error_count FROM trading_bots") == 0
+        left["note_status"] = 6
+        await desk.move_clock()
+        await desk.until_status("error")
+        assert await desk.rows.value("SELECT error_count FROM trading_bots") == 3
+    assert left == {"open": 0, "note_status": 0}
 
 
 async def answering(desk: TradingDesk) -> None:
