@@ -166,6 +166,17 @@ async def test_each_change_is_a_version_and_a_refused_one_is_none(bots: BotsServ
     ]
 
 
+async def test_a_bot_goes_on_trading_what_it_holds_whatever_its_configuration_becomes(
+    bots: BotsService, bot: Bot, rows: Rows
+) -> None:
+    two = {"symbol": None, "symbols": ["AAPL", "MSFT"]}
+    await bots.edit(OWNER, bot.id, ConfigEdit(patch=two))
+    await holds(rows, bot)
+    with pytest.raises(Conflict, match=rf"bot {bot.id} holds or has orders of AAPL, .* close that first"):
+        await bots.edit(OWNER, bot.id, ConfigEdit(patch={"symbols": ["MSFT"]}))
+    assert (await bots.edit(OWNER, bot.id, ConfigEdit(patch={"symbols": ["AAPL"]}))).version == 3
+
+
 async def test_what_says_the_same_is_no_version(bots: BotsService, bot: Bot) -> None:
     same = dict(reversed(CONFIG.items()))
     assert (await bots.edit(OWNER, bot.id, ConfigEdit(config=same))).version == 1

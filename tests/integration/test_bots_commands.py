@@ -77,6 +77,7 @@ def test_a_bot_is_added_by_options_by_a_file_and_by_standard_input(
         "schedule": {"hours": "09:30-16:00", "timezone": "America/New_York"},
         "startup_position_policy": "halt",
     }
+    assert [one["id"] for one in atf.json("bots", "list", "--after", "1", "--limit", "1")] == [2]
     said = atf("bots", "add", "four", *OPTIONS)
     assert said.out == "bot 4 added: four, BTCUSDT 1h, sma_cross; start it with: atf bots start 4\n"
     assert "BTC/USDT" in said.err, "that nobody here has bars of it is worth a note"
@@ -208,8 +209,14 @@ def test_words_are_wishes_and_say_what_they_do(atf: CommandLine, number: int) ->
     assert "atf bots enable 1" in atf.refused("bots", "start", number)
     assert atf("bots", "enable", number).out == "bot 1 may be started\n"
     assert "atf bots start 1" in atf.refused("bots", "restart", number)
+    assert "no trading service runs here now" in atf("bots", "start", number).err
+    atf.sql(
+        "INSERT INTO workers (worker_id, name, host, pid, types, lease_expires_at) "
+        "VALUES ('t', 't', 'here', 1, '{trading}', now() + interval '1 minute')"
+    )
+    assert atf("bots", "start", number).err == ""
     told = [one["text"] for one in atf.json("bots", "history", number)]
-    assert (told[0], told[-1], len(told)) == ("may be started", "is added", 8)
+    assert (told[1], told[-1], len(told)) == ("may be started", "is added", 9)
     assert "is paused: it only closes" in atf("bots", "history", number).out
 
 

@@ -188,7 +188,7 @@ def test_a_url_of_something_else_names_the_setting(atf: CommandLine, url: str) -
 def test_a_database_without_tables_names_the_command(atf: CommandLine, empty_database_url: str) -> None:
     assert "run `atf db migrate`" in atf.refused("alerts", "list", ATF_DATABASE_URL=empty_database_url)
     migrated = atf("db", "migrate", ATF_DATABASE_URL=empty_database_url)
-    assert (migrated.returncode, migrated.stdout.splitlines()[0]) == (0, "schema none → 0018")
+    assert (migrated.returncode, migrated.stdout.splitlines()[0]) == (0, "schema none → 0019")
     assert json.loads(atf("alerts", "list", "--json", ATF_DATABASE_URL=empty_database_url).stdout) == []
 
 
@@ -342,7 +342,7 @@ def test_atf_does_not_stop_a_database_that_it_does_not_run(atf: CommandLine) -> 
 
 def test_status_of_an_external_database_hides_its_password(atf: CommandLine) -> None:
     status = json.loads(atf("db", "status", "--json").stdout)
-    assert (status["kind"], status["current"], status["head"]) == ("external", "0018", "0018")
+    assert (status["kind"], status["current"], status["head"]) == ("external", "0019", "0019")
     assert "***" in status["url"]
 
 

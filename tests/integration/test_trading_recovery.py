@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,24 @@ async def test_a_reconcile_that_is_asked_for_stops_a_bot_that_disagrees_with_its
     assert planned.action == "halt"
 
 
+async def test_a_comparison_that_the_venue_takes_its_time_for_holds_up_no_other_command(desk: VenueDesk) -> None:
+    broker = {"type": "local-venue", "url": desk.venue.url, "timeout_seconds": 60}
+    await desk.add_bot("slow", broker=broker)
+    await desk.add_bot("other")
+    async with desk.running():
+        desk.venue.misbehave(VenueFault.SILENT, STATE)
+        asked = desk.venue.requests[STATE]
+        command = "INSERT INTO trading_bot_commands (dedup_key, bot_id, user_id, command, payload, source) "
+        await desk.rows.change(f"{command} VALUES ('k', 1, 1, 'reconcile', '{{}}', 'test')")
+        await desk.venue.until_requested(STATE, asked + 1)
+        await desk.rows.change(f"{command} VALUES ('l', 2, 1, 'stop', '{{}}', 'test')")
+        await desk.until_status("stopped", 2)
+        assert await desk.rows.value("SELECT accepted_at IS NULL FROM trading_bot_commands WHERE dedup_key = 'k'")
+        assert desk.venue.requests[STATE] == asked + 1, "it is asked once"
+        desk.venue.behave()
+        await desk.until("SELECT outcome IS NOT NULL FROM trading_bot_commands WHERE dedup_key = 'k'")
+
+
 async def asked_to_reconcile(desk: VenueDesk) -> str:
     await reconcile_bots(desk.settings, None, only_plan=False)
     return await outcome(desk)
@@ -286,7 +305,27 @@ async def test_an_order_that_was_stored_and_never_sent_is_lost_and_said_and_the_
         await desk.bar(2)
         await desk.until_order("filled")
         await desk.books_agree()
+        assert (await told(desk))[:3] == ["Submitted", "Rejected", "Submitted"]
     assert list(desk.venue.submissions.values()) == [1, 1], "what is lost is never sent again"
+
+
+async def test_what_became_of_an_order_while_its_bot_was_away_is_told_once(desk: VenueDesk) -> None:
+    await desk.add_bot(buy_at=[1], size=3)
+    async with desk.running():
+        await desk.bar()
+        await desk.until_order("accepted")
+    await desk.venue.push_tick("AAPL", Decimal(110))  # fills it
+    async with desk.running():
+        assert (await newest_order(desk)).status == "filled", "it is booked before the bot runs"
+        assert await desk.rows.value("SELECT unheard <> '{}' FROM trading_bot_states")
+    async with desk.running():  # no bar has passed: nothing that the strategy keeps knows of it yet
+        await desk.bar()
+        assert await told(desk) == ["Submitted", "Accepted", "Completed"]
+        assert await desk.rows.value("SELECT unheard = '{}' FROM trading_bot_states")
+    async with desk.running():
+        await desk.bar()
+        assert await told(desk) == ["Submitted", "Accepted", "Completed"]
+        await desk.books_agree()
 
 
 async def test_an_order_that_the_venue_has_forgotten_is_lost(desk: VenueDesk) -> None:

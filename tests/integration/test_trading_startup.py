@@ -22,11 +22,12 @@ from sqlalchemy import make_url
 from tests.integration.trading_desk import TradingDesk, trading_desk
 
 from atf.bootstrap.trading import TradingOptions
-from atf.errors import AtfError, DatabaseUnavailable
+from atf.errors import AtfError, DatabaseUnavailable, TemporaryFailure
+from atf.market.data_manager import DataManager
 from atf.storage.books_repository import PostgresBooks
 from atf.storage.database import Database, plain_url
 from atf.storage.trading_repository import PostgresTradingStore
-from atf.trading import session_life, strategy_manager
+from atf.trading import bot_supervision, session_life, strategy_instance
 from atf.trading.crash_marker import NAME, CrashMarker
 from atf.trading.service_store import Session
 from atf.trading.session_life import boot_id
@@ -234,7 +235,7 @@ async def test_an_outage_of_the_database_costs_no_bot_a_try(
     desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither while the bot comes up, nor while it is written down that it has failed."""
-    monkeypatch.setattr(strategy_manager, "_DATABASE_PAUSE", 0.01)
+    monkeypatch.setattr(bot_supervision, "_DATABASE_PAUSE", 0.01)
     left = {"open": 6, "note_status": 6}
 
     def away(store: type, name: str) -> None:
@@ -259,6 +260,28 @@ async def test_an_outage_of_the_database_costs_no_bot_a_try(
         await desk.until_status("error")
         assert await desk.rows.value("SELECT error_count FROM trading_bots") == 3
     assert left == {"open": 0, "note_status": 0}
+
+
+async def test_bars_that_are_away_at_a_start_are_waited_for_and_cost_no_try(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strategy_instance, "_VENUE_PAUSES", (0.01,))
+    asked = DataManager.closed_bars
+    left = 6
+
+    async def away(self: DataManager, *args: Any, **named: Any) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            raise TemporaryFailure("nobody has the bars now")
+        return await asked(self, *args, **named)
+
+    monkeypatch.setattr(DataManager, "closed_bars", away)
+    await desk.add_bot()
+    async with desk.running():
+        await desk.until_status("running")
+        assert await desk.rows.value("SELECT error_count FROM trading_bots") == 0
+    assert left == 0
 
 
 async def answering(desk: TradingDesk) -> None:

@@ -22,7 +22,15 @@ def start(bot_id: BotIdArgument, user: UserOption = "owner", as_json: JsonOption
 
     Example: atf bots start 1
     """
-    _do(user, lambda client: client.bots.start(client.user_id, bot_id), as_json=as_json)
+
+    async def work(client: Client) -> tuple[Act, bool]:
+        act = await client.bots.start(client.user_id, bot_id)
+        return act, any(one.is_alive and "trading" in one.types for one in await client.jobs.list_workers())
+
+    act, is_served = with_client(user, work)
+    _tell(act, as_json=as_json)
+    if not is_served:
+        typer.echo("note: no trading service runs here now; one starts with: atf up", err=True)
 
 
 @app.command()
@@ -127,7 +135,10 @@ def delete(
 
 
 def _do(user: str, word: Callable[[Client], Awaitable[Act]], *, as_json: bool) -> None:
-    act = with_client(user, word)
+    _tell(with_client(user, word), as_json=as_json)
+
+
+def _tell(act: Act, *, as_json: bool) -> None:
     if as_json:
         print_json(act.bot)
     else:

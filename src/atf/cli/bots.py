@@ -96,6 +96,10 @@ def list_bots(
         BotStatus | None, typer.Option("--status", help="Only those that are this now.", show_choices=True)
     ] = None,
     sort: Annotated[str | None, typer.Option("--sort", help="Sort by this field. Default: oldest first.")] = None,
+    after: Annotated[
+        int, typer.Option("--after", min=0, help="Only those with a larger number: the next page.")
+    ] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="So many, oldest first.")] = 200,
     watch: WatchOption = False,
     user: UserOption = "owner",
     as_json: JsonOption = False,
@@ -106,7 +110,8 @@ def list_bots(
     """
 
     async def fetch(client: Client) -> list[Bot]:
-        return sorted_by(await client.bots.list_bots(client.user_id, status), sort, _SORTS)
+        found = await client.bots.list_bots(client.user_id, status, after_id=after, limit=limit)
+        return sorted_by(found, sort, _SORTS)
 
     def draw(bots: Sequence[Bot]) -> None:
         if as_json:

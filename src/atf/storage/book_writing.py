@@ -23,11 +23,11 @@ _STATES: Final = text(
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
             bot_id int, revision bigint, cash numeric, highest_equity numeric, last_processed_bar timestamptz,
-            order_number int, next_ref int, strategy_state jsonb))
+            order_number int, next_ref int, strategy_state jsonb, unheard jsonb))
     UPDATE trading_bot_states s
     SET revision = g.revision, cash = g.cash, highest_equity = g.highest_equity,
         last_processed_bar = g.last_processed_bar, order_number = g.order_number, next_ref = g.next_ref,
-        strategy_state = g.strategy_state, updated_at = now()
+        strategy_state = g.strategy_state, unheard = g.unheard, updated_at = now()
     FROM given g WHERE s.bot_id = g.bot_id AND s.revision = g.revision - 1
     RETURNING s.bot_id
     """
@@ -209,6 +209,7 @@ def _state(change: BotChange) -> dict[str, Any]:
         "order_number": book.order_number,
         "next_ref": book.next_ref,
         "strategy_state": book.state,
+        "unheard": dict(book.unheard),
     }
 
 

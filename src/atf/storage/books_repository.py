@@ -170,6 +170,7 @@ def _book(
         order_number=row.order_number,
         next_ref=row.next_ref,
         state=row.strategy_state,
+        unheard=row.unheard,
         highest_equity=row.highest_equity,
     )
 

@@ -1,7 +1,8 @@
 """BarFeed: closed bars for all bots, each asked for once however many bots want it.
 
 Venues that match on bars see a bar before the strategies do, so that what it fills is booked before anybody
-decides anything. A bar that comes too late to act on advances indicators only.
+decides anything. A bar that comes too late to act on advances indicators only. Series that were late are asked
+for apart, until they come in time again: the others do not wait for them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -94,7 +96,9 @@ class BarFeed:
         self._poll = poll
         self._subscriptions: dict[BotId, Subscription] = {}
         self._woken = asyncio.Event()
-        self._lock = asyncio.Lock()
+        self._handing_out = asyncio.Lock()
+        self._late: frozenset[Series] = frozenset()
+        self._asking_apart: asyncio.Task[None] | None = None
 
     async def subscribe(
         self, bot_id: BotId, symbols: Sequence[str], timeframe: Timeframe, count: int, done_until: datetime | None
@@ -107,17 +111,13 @@ class BarFeed:
 
         Errors: NotFound, TemporaryFailure of the data.
         """
-        async with self._lock:
-            now = self._seen.at = await self._clock.now()
-            wanted = {Series(symbol, timeframe): count + 1 for symbol in symbols}
-            bars = {
-                series.symbol: _rows(await self._data.closed_bars(series.symbol, timeframe, now, n))
-                for series, n in wanted.items()
-            }
-            newest = max((rows[-1][0] for rows in bars.values() if rows), default=None)
-            is_missed = newest is not None and done_until is not None and done_until < newest
-            cut = newest if is_missed and newest is not None and not _is_late(newest, timeframe, now) else None
-            history = {s: [r for r in rows if cut is None or r[0] < cut][-count:] for s, rows in bars.items()}
+        now = self._seen.at = await self._clock.now()
+        bars = {s: _rows(await self._data.closed_bars(s, timeframe, now, count + 1)) for s in symbols}
+        newest = max((rows[-1][0] for rows in bars.values() if rows), default=None)
+        is_missed = newest is not None and done_until is not None and done_until < newest
+        cut = newest if is_missed and newest is not None and not _is_late(newest, timeframe, now) else None
+        history = {s: [r for r in rows if cut is None or r[0] < cut][-count:] for s, rows in bars.items()}
+        async with self._handing_out:
             if done_until is not None:  # what rests at a venue of our own lives on while nobody looks
                 await self._match_missed(history, timeframe, done_until)
             given = max((rows[-1][0] for rows in history.values() if rows), default=done_until)
@@ -154,30 +154,47 @@ class BarFeed:
 
     async def run(self, mark: Callable[[], None]) -> None:
         """Hand out bars until cancelled; ``mark`` is called each time it has looked for them."""
-        while True:
-            try:
-                async with self._lock:
-                    await self._round()
-            except (AtfError, OSError) as exc:
-                _LOGGER.warning("bars for bots are not there yet: %s", exc)
-            mark()
-            self._woken.clear()
-            try:
-                async with asyncio.timeout(self._poll.total_seconds()):
-                    await self._woken.wait()
-            except TimeoutError:
-                continue
+        try:
+            while True:
+                await self._round()
+                mark()
+                self._woken.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._poll.total_seconds()):
+                        await self._woken.wait()
+        finally:
+            if self._asking_apart is not None:
+                self._asking_apart.cancel()
 
     async def _round(self) -> None:
-        now = self._seen.at = await self._clock.now()
+        try:
+            now = self._seen.at = await self._clock.now()
+        except (AtfError, OSError) as exc:
+            _LOGGER.warning("nobody says what time it is in the market: %s", exc)
+            return
         due = [one for one in self._subscriptions.values() if _may_have_new(one, now)]
+        late = [one for one in due if not self._late.isdisjoint(one.series)]
+        if self._asking_apart is not None and self._asking_apart.done():
+            self._asking_apart.result()
+            self._asking_apart = None
+        if late and self._asking_apart is None:
+            self._asking_apart = asyncio.create_task(self._bring(late, now))
+        await self._bring([one for one in due if one not in late], now)
+
+    async def _bring(self, due: Sequence[Subscription], now: datetime) -> None:
+        """Ask for the bars of some bots and hand out what has come."""
         if not due:
             return
         missed = {series: _missed(one, now) for one in due for series in one.series}
-        fetched = await self._data.closed_bars_of(missed, until=now)
-        rows = {series: dict(_rows(bars)) for series, bars in fetched.ready.items()}
-        for at in sorted({at for series in rows.values() for at in series}):
-            await self._hand_out(at, due, rows, now)
+        try:
+            fetched = await self._data.closed_bars_of(missed, until=now)
+            self._late = (self._late - missed.keys()) | fetched.late
+            rows = {series: dict(_rows(bars)) for series, bars in fetched.ready.items()}
+            async with self._handing_out:
+                for at in sorted({at for series in rows.values() for at in series}):
+                    await self._hand_out(at, due, rows, now)
+        except (AtfError, OSError) as exc:
+            _LOGGER.warning("bars for bots are not there yet: %s", exc)
 
     async def _hand_out(
         self,

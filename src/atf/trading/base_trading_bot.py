@@ -42,10 +42,11 @@ class BotFailed(AtfError):
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What an answer is to: a bar that waits for it, or news of orders that nobody waits for."""
+    """What an answer is to: a bar that waits for it, or news up to a revision, that nobody waits for."""
 
     bar_at: datetime | None = None
     done: asyncio.Future[None] | None = None
+    revision: int = 0
 
 
 Take = Callable[[Answer, datetime | None], Awaitable[None]]
@@ -65,6 +66,8 @@ class BaseTradingBot:
         self._analysis: Mapping[str, Any] | None = None
         self._busy_since = 0.0
         self._patience: asyncio.Timeout | None = None
+        self.heard = 0
+        """The book's revision up to which the strategy knows what became of its orders."""
         self.heartbeat: Heartbeat | None = None
         self.first_heartbeat: Heartbeat | None = None
 
@@ -85,6 +88,7 @@ class BaseTradingBot:
                     await self._hear(said)
         except TimeoutError:
             raise BotFailed(f"the strategy was not ready within {within.total_seconds():g} s") from None
+        self._busy_since = asyncio.get_running_loop().time()  # what it was told meanwhile it hears from now on
         return said
 
     async def listen(self) -> None:
@@ -116,9 +120,9 @@ class BaseTradingBot:
         await self._process.send(NewBar(number, at, bars, cash, value, is_history))
         await done
 
-    async def tell(self, updates: Sequence[OrderUpdate], cash: Decimal) -> None:
-        """Tell the strategy what became of its orders; its answer is taken when it comes."""
-        await self._process.send(OrderUpdates(self._ask(_Question()), updates, cash))
+    async def tell(self, updates: Sequence[OrderUpdate], cash: Decimal, revision: int) -> None:
+        """Tell the strategy what became of its orders up to a revision; its answer is taken when it comes."""
+        await self._process.send(OrderUpdates(self._ask(_Question(revision=revision)), updates, cash))
 
     async def stop(self, reason: str) -> Mapping[str, Any]:
         """Ask the strategy to stop and return what its analyzers found; nothing if it does not answer in time.
@@ -178,6 +182,7 @@ class BaseTradingBot:
         question = self._questions.pop(answer.number, None)
         if question is None:
             raise InvariantViolation(f"message {answer.number} was answered twice, or never asked")
+        self.heard = max(self.heard, question.revision)
         await self._take(answer, question.bar_at)
         self._busy_since = asyncio.get_running_loop().time()  # with the next question; storing is not its time
         if question.done is not None and not question.done.done():

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from atf.errors import IllegalTransition
 from atf.trading.fill import Fill
-from atf.trading.order import BotId, ClientOrderId, Order, OrderStatus, Side
+from atf.trading.order import OWN_REF, BotId, ClientOrderId, Order, OrderStatus, Side
 from atf.trading.outcome_policy import Outcome
 from atf.trading.position import ZERO, Holding, HoldingChange, Position, apply
 
@@ -27,7 +27,8 @@ class BotBook:
     ``revision`` counts its changes. ``holdings``: open ones by symbol. ``orders``: those that are not final, by
     name. ``recent_fills``: ids of the newest fills, so that one that is told twice is known. ``order_number``:
     how many orders the last bar has. ``next_ref``: how the strategy calls its next order. ``highest_equity``:
-    the most that the bot was worth so far. ``marks``: the last price of each symbol.
+    the most that the bot was worth so far. ``marks``: the last price of each symbol. ``unheard``: orders that the
+    strategy had not heard the end of when its state was stored, with the revisions that ended them.
     """
 
     bot_id: BotId
@@ -42,6 +43,7 @@ class BotBook:
     state: Mapping[str, Any] | None = None
     highest_equity: Decimal = ZERO
     marks: Mapping[str, Decimal] = field(default_factory=dict)
+    unheard: Mapping[ClientOrderId, int] = field(default_factory=dict)
 
     def holding(self, symbol: str) -> Holding:
         """Return what is held of a symbol, flat if nothing is."""
@@ -135,3 +137,15 @@ def with_orders(book: BotBook, orders: Iterable[Order]) -> BotBook:
     """Return the book with orders as they are now; final ones leave it."""
     kept = {**book.orders, **{order.client_order_id: order for order in orders}}
     return replace(book, orders={name: order for name, order in kept.items() if not order.status.is_final})
+
+
+def next_revision(book: BotBook, changed: Iterable[Order]) -> BotBook:
+    """Return the book as its next revision; orders of the strategy's that have ended with it are unheard yet."""
+    revision = book.revision + 1
+    ended = {one.client_order_id: revision for one in changed if one.status.is_final and one.ref != OWN_REF}
+    return replace(book, revision=revision, unheard={**book.unheard, **ended})
+
+
+def with_heard(book: BotBook, revision: int) -> BotBook:
+    """Return the book of a strategy that has heard of all that ended up to a revision."""
+    return replace(book, unheard={name: ended for name, ended in book.unheard.items() if ended > revision})

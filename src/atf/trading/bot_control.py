@@ -6,6 +6,7 @@ for the trading service to say, but for ``disabled`` and for an error that is fo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from atf.errors import Conflict
@@ -115,6 +116,19 @@ def require_deletable(bot: Bot, held: Held, *, force: bool) -> None:
         raise Conflict(
             f"bot {bot.id} {' and '.join(left)}; nobody would look after that any more: close it first, or"
             " delete the bot with --force"
+        )
+
+
+def require_kept(bot: Bot, held: Collection[str], symbols: Collection[str]) -> None:
+    """Do nothing if a configuration of these symbols leaves nobody alone with what is held or ordered.
+
+    Errors: Conflict.
+    """
+    dropped = sorted(set(held) - set(symbols))
+    if dropped:
+        raise Conflict(
+            f"bot {bot.id} holds or has orders of {', '.join(dropped)}, which it would not trade any more: close"
+            " that first"
         )
 
 

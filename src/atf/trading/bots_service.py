@@ -15,6 +15,7 @@ from atf.security.limits import LONGEST_DEDUP_KEY
 from atf.trading import bot_control
 from atf.trading.bot import Bot, BotStatus
 from atf.trading.bot_checks import BotChecks, Review
+from atf.trading.bot_config import parse_bot_config
 from atf.trading.bot_control import Act
 from atf.trading.bot_records import (
     BotRecordStore,
@@ -78,7 +79,8 @@ class BotsService:
     async def edit(self, user_id: int, bot_id: int, edit: ConfigEdit) -> Bot:
         """Store another version of the configuration; one that says the same is none.
 
-        Errors: InvalidInput that names each field; Conflict if somebody else changed it first.
+        Errors: InvalidInput that names each field; Conflict if somebody else changed it first, or if
+                the bot holds or has orders of what it would not trade any more.
         """
         _require_note(edit.note)
         known = await self.get(user_id, bot_id)
@@ -100,7 +102,7 @@ class BotsService:
     ) -> Bot:
         """Store an old version's configuration as the newest one.
 
-        Errors: NotFound; InvalidInput if it would be refused today; Conflict if somebody else changed it first.
+        Errors: NotFound; InvalidInput if it would be refused today; Conflict as for ``edit``.
         """
         _require_note(note)
         known = await self.get(user_id, bot_id)
@@ -216,10 +218,17 @@ class BotsService:
         await self._checks.review(config)
         if not differences(known.config, config):
             return known
+        bot_control.require_kept(known, await self._held(known.id), parse_bot_config(config).symbols)
         stored = await self._bots.store_config(known, config, note)
         if stored is None:
             raise _changed_meanwhile(known)
         return stored
+
+    async def _held(self, bot_id: BotId) -> set[str]:
+        """Return the symbols of what is open."""
+        what = RecordFilter(limit=MOST_ROWS, only_open=True)
+        held = {one.symbol for one in await self._records.positions(bot_id, what)}
+        return held | {one.symbol for one in await self._records.orders(bot_id, what)}
 
 
 def _possible(bot_id: int) -> BotId:

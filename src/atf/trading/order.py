@@ -20,6 +20,9 @@ from typing import Final, NewType
 ClientOrderId = NewType("ClientOrderId", str)
 BotId = NewType("BotId", int)
 
+OWN_REF: Final = 0
+"""How orders of the service itself are called; strategies count from 1."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 

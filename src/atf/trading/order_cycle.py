@@ -22,14 +22,14 @@ from typing import Final
 from atf.clock import Clock
 from atf.errors import AtfError
 from atf.pause_points import pause_point
-from atf.trading.book import BotBook, book_fill, settle, with_orders
+from atf.trading.book import BotBook, book_fill, next_revision, settle, with_heard, with_orders
 from atf.trading.books import Books, BotChange, BotEvent
 from atf.trading.bot import TradingState
 from atf.trading.bot_messages import Answer, OrderUpdate
 from atf.trading.broker import Broker, Instrument, VenueEvent, VenueOrder, VenueUnavailable
 from atf.trading.fill import Fill
-from atf.trading.order import ClientOrderId, Order, OrderStatus, OrderTerms
-from atf.trading.order_making import OWN_REF, OrderMaker
+from atf.trading.order import OWN_REF, ClientOrderId, Order, OrderStatus, OrderTerms
+from atf.trading.order_making import OrderMaker
 from atf.trading.order_updates import update_of
 from atf.trading.outcome_policy import Outcome, after_looking_up, after_sending
 from atf.trading.risk import RiskLimits
@@ -41,8 +41,8 @@ _TO_ARRIVE: Final = timedelta(seconds=5)
 _GRACE: Final = timedelta(seconds=1)
 """Fills that a venue counts in an order usually come by themselves a moment later."""
 
-Tell = Callable[[Sequence[OrderUpdate], Decimal], Awaitable[None]]
-"""Tells the strategy what became of its orders, and how much cash there is now."""
+Tell = Callable[[Sequence[OrderUpdate], BotBook], Awaitable[None]]
+"""Tells the strategy what became of its orders, and how its book is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,11 @@ class OrderCycle:
 
     # --- the way there ---
 
-    async def take(self, answer: Answer, bar_at: datetime, *, is_bar: bool) -> None:
+    async def take(self, answer: Answer, bar_at: datetime, *, is_bar: bool, heard: int = 0) -> None:
         """Commit what the strategy wants after a bar or a notification, then send it.
 
-        ``is_bar``: the bar itself is done, and its state is stored with its orders.
+        ``is_bar``: the bar itself is done, and its state is stored with its orders. ``heard``: the book's
+        revision up to which the strategy knows what became of its orders.
         Errors: BotTaken; DatabaseUnavailable.
         """
         await pause_point("trading.before_intent")
@@ -93,7 +94,7 @@ class OrderCycle:
             made = self._maker.make(self.book, answer, bar_at, self.trading_state, now)
             if made.is_nothing and not is_bar:
                 return
-            book = _with_bar(made.book, answer)
+            book = with_heard(_with_answer(made.book, answer), heard)
             new_orders = [*made.to_send, *made.refused]
             change = BotChange(book, new_orders, made.cancels, is_bar=is_bar, events=_refusals(made.refused))
             self._sending |= {order.client_order_id for order in made.to_send}
@@ -306,12 +307,13 @@ class OrderCycle:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _commit(self, change: BotChange, told: Sequence[OrderUpdate] = ()) -> None:
-        numbered = replace(change, book=replace(change.book, revision=self.book.revision + 1))
+        after = replace(change.book, revision=self.book.revision)
+        numbered = replace(change, book=next_revision(after, [*change.new_orders, *change.orders]))
         await self._desk.books.commit(numbered)
         self.book = numbered.book
         known = [update for update in told if update.ref != OWN_REF]
         if known:
-            await self._tell(known, self.book.cash)
+            await self._tell(known, self.book)
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -333,7 +335,7 @@ class OrderCycle:
 _ORPHAN: Final = Outcome(OrderStatus.CANCELLED, "the order that it depends on did not go out")
 
 
-def _with_bar(book: BotBook, answer: Answer) -> BotBook:
+def _with_answer(book: BotBook, answer: Answer) -> BotBook:
     """Return the book with what goes with the strategy's answer."""
     return replace(book, state=answer.state, highest_equity=max(book.highest_equity, book.equity))
 

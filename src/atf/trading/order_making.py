@@ -13,6 +13,7 @@ from atf.trading.bot import TradingState
 from atf.trading.bot_messages import Answer, OrderRequest
 from atf.trading.broker import Instrument
 from atf.trading.order import (
+    OWN_REF,
     ClientOrderId,
     NewOrder,
     Order,
@@ -23,9 +24,6 @@ from atf.trading.order import (
 )
 from atf.trading.position import ZERO
 from atf.trading.risk import Refusal, RiskLimits, RiskView, check
-
-OWN_REF: Final = 0
-"""How orders of the service itself are called; strategies count from 1."""
 
 
 @dataclass(frozen=True, slots=True)

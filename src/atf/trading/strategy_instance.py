@@ -29,8 +29,9 @@ from atf.trading.bot_config import BotConfig
 from atf.trading.bot_messages import Answer, Feed, HeldPosition, OpenOrder, OrderUpdate, Said, Start
 from atf.trading.bot_process import BotProcesses, ProcessLimits
 from atf.trading.broker import Broker, Instrument, VenueUnavailable
-from atf.trading.order import BotId
+from atf.trading.order import OWN_REF, BotId, Order, OrderStatus
 from atf.trading.order_cycle import OrderCycle, OrderDesk
+from atf.trading.order_updates import update_of
 from atf.trading.recovery import Recovery
 from atf.trading.service_store import Beat, TradingStore
 from atf.trading.trading_hours import is_open
@@ -152,9 +153,15 @@ class StrategyInstance:
         await house.books.open(self.bot.id, config.capital)
         book = (await house.books.load([self.bot.id]))[self.bot.id]
         stack.callback(house.feed.unsubscribe, self.bot.id)
-        return await house.feed.subscribe(
-            self.bot.id, config.symbols, config.timeframe, config.history_bars, book.last_bar_at
+        ask = partial(
+            house.feed.subscribe,
+            self.bot.id,
+            config.symbols,
+            config.timeframe,
+            config.history_bars,
+            book.last_bar_at,
         )
+        return await self._reached(ask, "its bars", away=TemporaryFailure)
 
     async def _open_cycle(
         self, broker: Broker, subscription: Subscription, instruments: Mapping[str, Instrument]
@@ -172,14 +179,20 @@ class StrategyInstance:
         self._cycle = cycle
         return cycle
 
-    async def _reached(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Return what the venue answers, however long it takes until it does."""
+    async def _reached(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        whom: str = "its venue",
+        *,
+        away: type[TemporaryFailure] = VenueUnavailable,
+    ) -> T:
+        """Return what a venue, or who has the bars, answers, however long it takes until it does."""
         pauses = iter(_VENUE_PAUSES)
         while True:
             try:
                 return await ask()
-            except VenueUnavailable as exc:
-                _LOGGER.warning("bot %d waits for its venue: %s", self.bot.id, exc)
+            except away as exc:
+                _LOGGER.warning("bot %d waits for %s: %s", self.bot.id, whom, exc)
             await asyncio.sleep(next(pauses, _VENUE_PAUSES[-1]))
 
     async def _start_process(self, cycle: OrderCycle, subscription: Subscription) -> BaseTradingBot:
@@ -194,15 +207,24 @@ class StrategyInstance:
             async with cycle.standing_still() as book:  # what happens from here on is told to the process
                 recovered = await self._house.store.recovered(self.bot.id)
                 _tell_recovered(self.bot, recovered, hands_state=self._hands_state)
-                await process.begin(self._first_message(book, subscription, recovered))
+                ended = await self._unheard(book)
+                await process.begin(self._first_message(book, ended, subscription, recovered))
                 self._process = process
+                await self._tell([update_of(order, self._house.clock.now()) for order in ended], book)
             await process.until_ready(_TO_GET_READY)
         except BaseException:
             await process.kill()
             raise
         return process
 
-    def _first_message(self, book: BotBook, subscription: Subscription, recovered: Mapping[str, Any]) -> Start:
+    async def _unheard(self, book: BotBook) -> Sequence[Order]:
+        """Return the orders that have ended without the strategy's hearing of it, oldest first."""
+        found = [await self._house.books.order(book.bot_id, name) for name in book.unheard]
+        return sorted((order for order in found if order is not None), key=lambda order: order.ref)
+
+    def _first_message(
+        self, book: BotBook, ended: Sequence[Order], subscription: Subscription, recovered: Mapping[str, Any]
+    ) -> Start:
         config = self.config
         return Start(
             bot_id=self.bot.id,
@@ -215,16 +237,18 @@ class StrategyInstance:
             ],
             cash=book.cash,
             next_ref=book.next_ref,
-            **self._recovered_state(book, recovered),
+            **self._recovered_state(book, ended, recovered),
         )
 
-    def _recovered_state(self, book: BotBook, recovered: Mapping[str, Any]) -> dict[str, Any]:
+    def _recovered_state(
+        self, book: BotBook, ended: Sequence[Order], recovered: Mapping[str, Any]
+    ) -> dict[str, Any]:
         if not self._hands_state:
             self._first_ref = book.next_ref
             return {"config": self.bot.config}
         return {
             "positions": _held(book),
-            "orders": _open(book),
+            "orders": _known_orders([*ended, *book.orders.values()]),
             "state": book.state,
             "config": {**self.bot.config, **recovered},
         }
@@ -292,12 +316,13 @@ class StrategyInstance:
         cycle = self._require_cycle()
         at = bar_at or cycle.book.last_bar_at
         if at is not None:
-            await cycle.take(answer, at, is_bar=bar_at is not None)
+            heard = 0 if self._process is None else self._process.heard
+            await cycle.take(answer, at, is_bar=bar_at is not None, heard=heard)
 
-    async def _tell(self, updates: Sequence[OrderUpdate], cash: Decimal) -> None:
+    async def _tell(self, updates: Sequence[OrderUpdate], book: BotBook) -> None:
         known = [update for update in updates if update.ref >= self._first_ref]
         if self._process is not None and known:  # before that, it comes with the first message
-            await self._process.tell(known, cash)
+            await self._process.tell(known, book.cash, book.revision)
 
     async def _hear_venue(self, broker: Broker, cycle: OrderCycle) -> None:
         """Take in what the venue tells; after a broken connection what was missed is asked for."""
@@ -376,18 +401,19 @@ def _held(book: BotBook) -> Sequence[HeldPosition]:
     ]
 
 
-def _open(book: BotBook) -> Sequence[OpenOrder]:
-    refs = {order.client_order_id: order.ref for order in book.orders.values()}
+def _known_orders(orders: Sequence[Order]) -> Sequence[OpenOrder]:
+    """Return orders as a new process knows them; of one that has ended it hears the end by an update."""
+    refs = {order.client_order_id: order.ref for order in orders}
     groups: Mapping[str, int] = {}
     opened: list[OpenOrder] = []
-    for order in book.orders.values():
+    for order in orders:
         group, parent = order.new.oco_group, order.new.parent
         opened.append(
             OpenOrder(
                 order.ref,
                 order.client_order_id,
                 order.terms,
-                order.status,
+                OrderStatus.UNKNOWN if order.status.is_final else order.status,
                 order.filled_quantity,
                 order.average_price,
                 oco_ref=None if group is None else groups.get(group),
@@ -397,4 +423,4 @@ def _open(book: BotBook) -> Sequence[OpenOrder]:
         )
         if group is not None:
             groups = {group: order.ref, **groups}
-    return [one for one in opened if one.ref]
+    return [one for one in opened if one.ref != OWN_REF]

@@ -9,39 +9,25 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from atf.errors import (
-    AtfError,
-    ConfigurationError,
-    Conflict,
-    DatabaseUnavailable,
-    InvalidInput,
-    TransactionConflict,
-)
+from atf.errors import AtfError
 from atf.notifications.client import NotificationServiceClient
-from atf.notifications.intake import NewNotification
-from atf.trading.base_trading_bot import BotFailed
-from atf.trading.books import BotEvent, BotTaken
-from atf.trading.bot import Bot, BotStatus, DesiredState, TradingState, is_to_start
-from atf.trading.bot_config import parse_bot_config
-from atf.trading.broker import VenueUnavailable
+from atf.trading.bot import Bot, BotStatus, DesiredState, is_to_start
+from atf.trading.bot_commands import BotCommands
+from atf.trading.bot_supervision import MATCHED, Departure, SupervisedBot, Supervision
 from atf.trading.crash_marker import CrashMarker
 from atf.trading.order import BotId
-from atf.trading.recovery import PositionMismatch
-from atf.trading.restarts import Restarts, is_stale
-from atf.trading.service_store import GivenCommand, Session, TradingStore
+from atf.trading.restarts import Restarts
+from atf.trading.service_store import Session, TradingStore
 from atf.trading.session_life import is_alive
-from atf.trading.strategy_instance import Recycle, StrategyInstance, TradingHouse
+from atf.trading.strategy_instance import StrategyInstance, TradingHouse
 
 _LOGGER = logging.getLogger(__name__)
 _TO_COME_UP: Final = timedelta(seconds=30)
 """How long a start waits for its bots; one that has not come up by then is waiting for its venue."""
-
-
-_DATABASE_PAUSE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +41,6 @@ class ManagerIntervals:
     poll: timedelta = timedelta(seconds=30)
     reconcile: timedelta = timedelta(minutes=5)
     restart: timedelta = timedelta(seconds=1)
-
-
-@dataclass(slots=True, eq=False)
-class _Managed:
-    """A bot that is run: its row as it was loaded, its task, and its present life."""
-
-    bot: Bot
-    restarts: Restarts = field(default_factory=Restarts)
-    task: asyncio.Task[None] | None = None
-    instance: StrategyInstance | None = None
-    ending: BotStatus | None = BotStatus.STOPPED
-    """What it is when its task is cancelled; None: nothing that may be written down."""
 
 
 class StrategyManager:
@@ -85,7 +59,8 @@ class StrategyManager:
         self._marker = marker
         self._notifier = notifier
         self._intervals = intervals or ManagerIntervals()
-        self._bots: dict[BotId, _Managed] = {}
+        self._bots: dict[BotId, SupervisedBot] = {}
+        self._commands = BotCommands(house.store, session.node_id, self._bots, self._restart)
         self._user_id: int | None = None
         self._former: frozenset[str] = frozenset()
         self._given_up: set[BotId] = set()
@@ -145,7 +120,7 @@ class StrategyManager:
 
         A bot that waits for its venue holds up nothing for longer than a moment: it goes on by itself.
         """
-        ups = [self._begin(managed) for managed in self._bots.values()]
+        ups = [one.begin() for one in self._bots.values()]
         if ups:
             await asyncio.wait(ups, timeout=_TO_COME_UP.total_seconds())
         await self._store.note_recovered(self._former)
@@ -174,6 +149,7 @@ class StrategyManager:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
         self._chores.clear()
+        await self._commands.close()
 
     async def shutdown(self) -> None:
         """End all bots, remember that each was stopped, and remove the marker if all of that worked.
@@ -209,157 +185,55 @@ class StrategyManager:
 
     # --- one bot ---
 
-    async def _take_on(self, bot: Bot) -> bool:
+    async def _take_on(self, bot: Bot, restarts: Restarts | None = None) -> SupervisedBot | None:
+        """Take a bot that no living service has; None if one has it."""
         if not await self._store.claim(bot.id, self._session.node_id, self._former):
             _LOGGER.info("bot %d (%s) is run by another service", bot.id, bot.name)
-            return False
-        self._bots[bot.id] = _Managed(bot)
+            return None
+        taken = self._bots[bot.id] = SupervisedBot(bot, self._supervision(), restarts)
         self._given_up.discard(bot.id)
-        return True
+        return taken
 
-    def _begin(self, managed: _Managed) -> asyncio.Future[None]:
-        """Start a bot and return what is done when it runs for the first time, or has failed."""
-        is_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def up() -> None:
-            if not is_up.done():
-                is_up.set_result(None)
-
-        managed.task = asyncio.create_task(self._supervise(managed, up), name=f"bot-{managed.bot.id}")
-        managed.task.add_done_callback(lambda _: up())
-        return is_up
-
-    async def _supervise(self, managed: _Managed, up: Callable[[], None]) -> None:
-        """Run a bot life after life, until it is ended, or has failed too often."""
-        while True:
-            try:
-                await self._one_life(managed, up)
-            except asyncio.CancelledError:
-                if managed.ending is not None:
-                    await asyncio.shield(self._note(managed, managed.ending, error=None))
-                raise
-            except Recycle as exc:
-                _LOGGER.info("bot %d gets a fresh process: %s", managed.bot.id, exc)
-                continue
-            except BotTaken as exc:
-                _LOGGER.error("bot %d is let go: %s", managed.bot.id, exc)
-                self._bots.pop(managed.bot.id, None)  # it is taken again when nobody else has it any more
-                return
-            except (PositionMismatch, InvalidInput, ConfigurationError) as exc:
-                await self._give_up(managed, exc)
-                return
-            except (DatabaseUnavailable, TransactionConflict) as exc:  # no failure of the bot's
-                _LOGGER.warning("bot %d waits for the database: %s", managed.bot.id, exc)
-                await asyncio.sleep(_DATABASE_PAUSE)
-            except Exception as exc:  # noqa: BLE001 - whatever a bot does, it must not touch the others
-                if not await self._may_go_on(managed, exc):
-                    return
-            finally:
-                managed.instance = None
-                up()
-
-    async def _one_life(self, managed: _Managed, up: Callable[[], None]) -> None:
-        await asyncio.sleep(managed.restarts.pause(self._intervals.restart).total_seconds())
-        config = parse_bot_config(managed.bot.config)
-        instance = StrategyInstance(managed.bot, config, self._house, hands_state=self._hands_state)
-        managed.instance = instance
-
-        async def on_running() -> None:
-            managed.restarts = managed.restarts.after_start(self._house.clock.now())
-            await self._note(managed, BotStatus.RUNNING, error=None)
-            up()
-
-        await instance.run(on_running)
-
-    async def _may_go_on(self, managed: _Managed, error: Exception) -> bool:
-        _LOGGER.warning("bot %d failed: %s", managed.bot.id, error, exc_info=_surprise(error))
-        restarts = managed.restarts.after_failure()
-        if restarts is None:
-            await self._give_up(managed, error)
-            return False
-        managed.restarts = restarts
-        await self._note_patiently(managed, BotStatus.STARTING, error)
-        return True
-
-    async def _give_up(self, managed: _Managed, error: Exception) -> None:
-        _LOGGER.error("bot %d is given up: %s", managed.bot.id, error)
-        await self._note_patiently(managed, BotStatus.ERROR, error)
-        bot = managed.bot
-        with suppress(AtfError):  # it stands in the bot's history all the same
-            await self._notifier.send(
-                NewNotification(
-                    user_id=bot.user_id,
-                    message=f"Bot {bot.name} has stopped: {error}",
-                    title=f"Bot {bot.name} stopped",
-                    notification_type="bot",
-                    priority="urgent",
-                )
-            )
-        self._bots.pop(bot.id, None)
-        self._given_up.add(bot.id)
-
-    async def _note_patiently(self, managed: _Managed, status: BotStatus, error: Exception) -> None:
-        """Write down what became of a bot, however long the database takes to answer."""
-        while True:
-            try:
-                return await self._note(managed, status, error=error)
-            except (DatabaseUnavailable, TransactionConflict) as exc:
-                _LOGGER.warning("bot %d: its status is not stored yet: %s", managed.bot.id, exc)
-            await asyncio.sleep(_DATABASE_PAUSE)
-
-    async def _note(self, managed: _Managed, status: BotStatus, *, error: Exception | None) -> None:
-        event = BotEvent(
-            str(status), str(error) if error else f"the bot is {status}", "error" if error else "info"
-        )
-        await self._store.note_status(
-            managed.bot.id,
+    def _supervision(self) -> Supervision:
+        return Supervision(
+            self._house,
             self._session.node_id,
-            status,
-            error=None if error is None else str(error),
-            error_count=managed.restarts.count,
-            events=[event],
+            self._notifier,
+            self._intervals.restart,
+            self._hands_state,
+            self._on_departure,
         )
 
-    async def _end(self, managed: _Managed, ending: BotStatus | None) -> None:
-        managed.ending = ending
-        self._bots.pop(managed.bot.id, None)
-        if managed.task is not None:
-            managed.task.cancel()
-            with suppress(asyncio.CancelledError):
-                await managed.task
+    def _on_departure(self, one: SupervisedBot, why: Departure) -> None:
+        self._bots.pop(one.bot.id, None)
+        if why is Departure.GIVEN_UP:
+            self._given_up.add(one.bot.id)
 
-    async def _restart(self, managed: _Managed, bot: Bot) -> None:
+    async def _end(self, one: SupervisedBot, ending: BotStatus | None) -> None:
+        self._bots.pop(one.bot.id, None)
+        await one.end(ending)
+
+    async def _restart(self, one: SupervisedBot, stored: Bot | None = None) -> None:
         """End a bot and begin it anew as it is stored now; its count of failures goes with it."""
-        await self._end(managed, BotStatus.STARTING)
-        if await self._take_on(bot):
-            fresh = self._bots[bot.id]
-            fresh.restarts = managed.restarts
-            self._begin(fresh)
+        await self._end(one, BotStatus.STARTING)
+        taken = await self._take_on(stored or one.bot, one.restarts)
+        if taken is not None:
+            taken.begin()
 
     # --- chores ---
 
     async def _heartbeat_once(self) -> None:
         now, interval = self._house.clock.now(), self._intervals.heartbeat
-        beats = []
-        for managed in list(self._bots.values()):
-            beat = None if managed.instance is None else managed.instance.beat()
-            if managed.instance is None or beat is None:
-                continue
-            if managed.instance.is_running and is_stale(beat.at, now, interval):
-                managed.instance.fail(BotFailed(f"no progress since {beat.at:%Y-%m-%d %H:%M:%S} UTC"))
-            elif managed.instance.is_running:
-                managed.restarts = managed.restarts.after_health(now, interval)
-            beats.append(replace(beat, error_count=managed.restarts.count))
-        await self._store.beat(self._session.node_id, beats)
+        beats = [one.beat(now, interval) for one in self._bots.values()]
+        await self._store.beat(self._session.node_id, [beat for beat in beats if beat is not None])
 
     async def _reconcile_once(self) -> None:
-        for one in self.strategy_instances:
-            try:
-                await one.check_positions()
-            except PositionMismatch as exc:
-                one.fail(exc)
-            except (VenueUnavailable, Conflict) as exc:
-                _LOGGER.info("bot %d: positions are not compared now: %s", one.bot.id, exc)
+        await asyncio.gather(*(self._compare(one) for one in self._bots.values()))
+
+    async def _compare(self, one: SupervisedBot) -> None:
+        outcome = await one.compare_positions()
+        if outcome != MATCHED:
+            _LOGGER.info("bot %d: %s", one.bot.id, outcome)
 
     async def _poll_forever(self) -> None:
         while True:
@@ -375,15 +249,14 @@ class StrategyManager:
                     await self._woken.wait()
 
     async def _poll_once(self) -> None:
-        for command in await self._store.commands():
-            await self._obey(command)
+        await self._commands.obey()
         stored = {bot.id: bot for bot in await self._store.bots(self._user_id)}
-        for managed in list(self._bots.values()):
-            await self._follow(managed, stored.get(managed.bot.id))
+        for one in list(self._bots.values()):
+            await self._follow(one, stored.get(one.bot.id))
         self._given_up &= {bot.id for bot in stored.values() if bot.desired_state is DesiredState.RUNNING}
         for bot in stored.values():
-            if bot.id not in self._bots and self._is_to_start_now(bot) and await self._take_on(bot):
-                self._begin(self._bots[bot.id])
+            if bot.id not in self._bots and self._is_to_start_now(bot) and (taken := await self._take_on(bot)):
+                taken.begin()
 
     def _is_to_start_now(self, bot: Bot) -> bool:
         """Whether somebody wants a bot that does not run here to do so."""
@@ -393,54 +266,16 @@ class StrategyManager:
         self._left_out.pop(bot.id, None)
         return is_wanted
 
-    async def _follow(self, managed: _Managed, stored: Bot | None) -> None:
+    async def _follow(self, one: SupervisedBot, stored: Bot | None) -> None:
         """Do to a running bot what its row says by now."""
         if stored is None or stored.desired_state is DesiredState.STOPPED:
-            await self._end(managed, BotStatus.STOPPED)
+            await self._end(one, BotStatus.STOPPED)
         elif stored.status is BotStatus.DISABLED:
-            await self._end(managed, BotStatus.DISABLED)
-        elif stored.version != managed.bot.version:
-            await self._restart(managed, stored)
-        elif stored.trading_state is not managed.bot.trading_state:
-            self._set_trading_state(managed, stored.trading_state)
-
-    def _set_trading_state(self, managed: _Managed, state: TradingState) -> None:
-        managed.bot = replace(managed.bot, trading_state=state)
-        if managed.instance is not None:
-            managed.instance.set_trading_state(state)
-
-    async def _obey(self, command: GivenCommand) -> None:
-        """Do what somebody, such as an alert, wants of a bot, or leave it to the service that runs the bot."""
-        managed = self._bots.get(command.bot_id)
-        if not command.is_allowed:
-            outcome = "refused: there is no such bot"
-        elif command.command in _WISHES:
-            is_done = await self._store.wish(command.bot_id, command.command)
-            outcome = "done" if is_done else "refused: the bot is disabled or halted"
-        elif managed is None and command.node_id not in (None, self._session.node_id):
-            return
-        elif managed is None:
-            outcome = "refused: the bot does not run"
-        elif command.command == "restart":
-            await self._restart(managed, managed.bot)
-            outcome = "done"
-        elif command.command == "reconcile":
-            outcome = await self._reconcile(managed)
-        else:
-            outcome = f"refused: no strategy takes a {command.command} yet"
-        await self._store.finish_command(command.id, outcome)
-
-    async def _reconcile(self, managed: _Managed) -> str:
-        if managed.instance is None:
-            return "refused: the bot does not run"
-        try:
-            await managed.instance.check_positions()
-        except PositionMismatch as exc:
-            managed.instance.fail(exc)
-            return str(exc)
-        except (VenueUnavailable, Conflict) as exc:
-            return f"not compared: {exc}"
-        return "matched"
+            await self._end(one, BotStatus.DISABLED)
+        elif stored.version != one.bot.version:
+            await self._restart(one, stored)
+        elif stored.trading_state is not one.bot.trading_state:
+            one.set_trading_state(stored.trading_state)
 
 
 async def _forever(work: Callable[[], Coroutine[Any, Any, None]], interval: timedelta) -> None:
@@ -465,12 +300,3 @@ def _tell_mode(*, is_crash: bool, resume_mode: bool) -> None:
         _LOGGER.warning("crash recovery mode: resuming the bots that ran")
     else:
         _LOGGER.info("normal startup: loading all bots that are enabled")
-
-
-_EXPECTED: Final = (AtfError, OSError)
-_WISHES: Final = frozenset({"start", "stop", "pause", "resume"})
-"""Commands that change what is wished of a bot; the next look into the database does it."""
-
-
-def _surprise(error: Exception) -> Exception | None:
-    return None if isinstance(error, _EXPECTED) else error

@@ -218,6 +218,21 @@ async def test_a_bar_without_orders_is_committed_and_a_notification_without_any_
     assert [change.is_bar for change in desk.books.committed] == [True]
 
 
+async def test_an_order_is_unheard_until_what_the_strategy_keeps_knows_of_its_end(desk: Desk) -> None:
+    await desk.take(request(1), request(2))
+    await desk.is_(OrderStatus.ACCEPTED, SECOND)
+    await desk.cycle.on_event(a_fill(FIRST, "f1", "1"))
+    first_end = desk.cycle.book.revision
+    await desk.cycle.on_event(a_fill(SECOND, "f2", "1"))
+    assert dict(desk.cycle.book.unheard) == {FIRST: first_end, SECOND: first_end + 1}
+    await desk.cycle.take(answer(), BAR + timedelta(days=1), is_bar=True, heard=first_end - 1)
+    assert set(desk.books.committed[-1].book.unheard) == {FIRST, SECOND}
+    await desk.cycle.take(answer(), BAR + timedelta(days=2), is_bar=True, heard=first_end)
+    assert set(desk.books.committed[-1].book.unheard) == {SECOND}
+    await desk.cycle.take(answer(), BAR + timedelta(days=3), is_bar=True, heard=first_end + 1)
+    assert not desk.books.committed[-1].book.unheard
+
+
 async def test_orders_of_a_later_answer_to_the_same_bar_have_names_of_their_own(desk: Desk) -> None:
     await desk.take(request(1))
     await desk.take(request(2), is_bar=False)

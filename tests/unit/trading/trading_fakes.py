@@ -152,7 +152,7 @@ class Strategy:
 
     heard: list[OrderUpdate] = field(default_factory=list)
 
-    async def tell(self, updates: Sequence[OrderUpdate], cash: Decimal) -> None:
+    async def tell(self, updates: Sequence[OrderUpdate], book: BotBook) -> None:
         self.heard += updates
 
     @property

@@ -113,6 +113,7 @@ trading_bot_states = Table(
     Column("order_number", Integer, nullable=False, server_default="0"),
     Column("next_ref", Integer, nullable=False, server_default="1"),
     Column("strategy_state", JSONB),
+    Column("unheard", JSONB, nullable=False, server_default="{}"),
     instant("updated_at", default_now=True),
     postgresql_with={"fillfactor": "70"},
 )

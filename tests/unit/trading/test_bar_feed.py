@@ -1,0 +1,149 @@
+"""BarFeed: no bot waits for the bars of another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from atf.errors import TemporaryFailure
+from atf.market.bars import Bars, Series, Timeframe
+from atf.market.fetched_bars import FetchedBars
+from atf.trading.bar_feed import BarFeed, ClosedBars, SeenTime, Subscription
+from atf.trading.order import BotId
+
+BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+class Market:
+    """Bars of each minute since the beginning; one in ``slow`` keeps who asks waiting, then is late."""
+
+    def __init__(self) -> None:
+        self.at = BEGIN + 10 * MINUTE
+        self.slow: set[str] = set()
+        self.away: set[str] = set()
+        self.asked: list[set[str]] = []
+        self.waiting = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.is_replay = False
+
+    async def now(self) -> datetime:
+        return self.at
+
+    def _bars(self, until: datetime, count: int) -> Bars:
+        last = (until - BEGIN) // MINUTE
+        times = [BEGIN + number * MINUTE for number in range(last)][-count:]
+        return Bars.from_rows([(at, 1.0, 2.0, 0.5, 1.5, 10.0) for at in times])
+
+    async def closed_bars(self, symbol: str, timeframe: Timeframe, until: datetime, n: int) -> Bars:
+        if symbol in self.away:
+            raise TemporaryFailure("nobody has them now")
+        await self._wait({symbol})
+        return self._bars(until, n)
+
+    async def closed_bars_of(self, wanted: Mapping[Series, int], *, until: datetime) -> FetchedBars:
+        symbols = {series.symbol for series in wanted}
+        self.asked.append(symbols)
+        await self._wait(symbols)
+        late = frozenset(series for series in wanted if series.symbol in self.slow)
+        return FetchedBars({s: self._bars(until, n) for s, n in wanted.items() if s not in late}, late)
+
+    async def _wait(self, symbols: set[str]) -> None:
+        if symbols & self.slow:
+            self.waiting.set()
+            await self.go_on.wait()
+
+    async def on_bars(self, bars: Any) -> None:
+        """Match nothing."""
+
+
+@pytest.fixture
+def market() -> Market:
+    return Market()
+
+
+@asynccontextmanager
+async def feeding(market: Market) -> AsyncIterator[BarFeed]:
+    feed = BarFeed(cast("Any", market), cast("Any", market), market, SeenTime(BEGIN), poll=timedelta(hours=1))
+    task = asyncio.create_task(feed.run(lambda: None))
+    yield feed
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def subscribed(feed: BarFeed, bot: int, symbol: str) -> Subscription:
+    return await feed.subscribe(BotId(bot), [symbol], Timeframe.M1, 5, None)
+
+
+async def next_bar(one: Subscription) -> ClosedBars:
+    async with asyncio.timeout(5):
+        return await one.queue.get()
+
+
+async def pass_minute(market: Market, feed: BarFeed) -> None:
+    market.at += MINUTE
+    feed.wake()
+
+
+async def test_history_and_queue_have_no_gap(market: Market) -> None:
+    async with feeding(market) as feed:
+        one = await subscribed(feed, 1, "AAPL")
+        assert [at for at, _ in one.history["AAPL"]] == [BEGIN + n * MINUTE for n in range(5, 10)]
+        await pass_minute(market, feed)
+        assert (await next_bar(one)).open_time == BEGIN + 10 * MINUTE
+        market.at += 2 * MINUTE
+        await pass_minute(market, feed)
+        assert [(await next_bar(one)).open_time for _ in range(3)] == [BEGIN + n * MINUTE for n in (11, 12, 13)]
+
+
+async def test_a_series_that_was_late_once_keeps_nobody_else_waiting(market: Market) -> None:
+    async with feeding(market) as feed:
+        quick, slow = await subscribed(feed, 1, "AAPL"), await subscribed(feed, 2, "MSFT")
+        market.slow = {"MSFT"}
+        await pass_minute(market, feed)
+        await market.waiting.wait()
+        assert quick.queue.empty(), "the first time nobody knows yet who is slow"
+        market.go_on.set()
+        assert (await next_bar(quick)).open_time == BEGIN + 10 * MINUTE
+        market.go_on.clear()
+        market.waiting.clear()
+        for minute in (11, 12):
+            await pass_minute(market, feed)
+            assert (await next_bar(quick)).open_time == BEGIN + minute * MINUTE
+        assert market.waiting.is_set(), "it is asked for all the same"
+        assert market.asked[-1] == {"AAPL"}
+        market.slow = set()
+        market.go_on.set()
+        await asyncio.sleep(0)
+        feed.wake()
+        assert [(await next_bar(slow)).open_time for _ in range(3)] == [BEGIN + n * MINUTE for n in (10, 11, 12)]
+        await pass_minute(market, feed)
+        assert (await next_bar(slow)).open_time == (await next_bar(quick)).open_time
+        assert market.asked[-1] == {"AAPL", "MSFT"}, "it came in time, and is one of them again"
+
+
+async def test_a_bot_that_waits_for_its_history_keeps_nobody_else_waiting(market: Market) -> None:
+    async with feeding(market) as feed:
+        quick = await subscribed(feed, 1, "AAPL")
+        market.slow = {"MSFT"}
+        coming = asyncio.create_task(subscribed(feed, 2, "MSFT"))
+        await market.waiting.wait()
+        await pass_minute(market, feed)
+        assert (await next_bar(quick)).open_time == BEGIN + 10 * MINUTE
+        market.slow = set()
+        market.go_on.set()
+        slow = await coming
+        assert slow.history["MSFT"][-1][0] == BEGIN + 9 * MINUTE
+        assert (await next_bar(slow)).open_time == BEGIN + 10 * MINUTE, "it has closed meanwhile, and comes"
+
+
+async def test_data_that_is_away_is_said(market: Market) -> None:
+    market.away = {"AAPL"}
+    async with feeding(market) as feed:
+        with pytest.raises(TemporaryFailure, match="nobody has them now"):
+            await subscribed(feed, 1, "AAPL")
