@@ -76,6 +76,11 @@ class DataManager:
         """What is going on with each provider."""
         return tuple(lane.state for lane in self._chains.lanes)
 
+    def provider_of(self, symbol: str) -> str | None:
+        """Return the name of the provider whose bars of a symbol count most; None if nobody has any."""
+        lanes = self._chains.of(in_one_spelling(Series(symbol, Timeframe.D1)).symbol)
+        return lanes[0].name if lanes else None
+
     async def closed_bars(
         self, symbol: str, timeframe: Timeframe, until: datetime, n: int, *, within: timedelta | None = None
     ) -> Bars:

@@ -35,6 +35,10 @@ class KnownSeries(Protocol):
         """Do nothing if somebody has bars of it, or cannot be asked now. Errors: InvalidInput."""
         ...
 
+    def provider_of(self, symbol: str) -> str | None:
+        """Return the name of the provider whose bars of a symbol count most; None if there is none."""
+        ...
+
 
 class KnownProviders(Protocol):
     """The names under which there are bars."""
@@ -100,6 +104,16 @@ class BotChecks:
     async def _require_provider(self, config: BotConfig) -> None:
         if self.providers is not None:
             await self.providers(config.data_provider, field="data.provider")
+        if config.data_provider is None or self.series is None:
+            return
+        for symbol in config.symbols:
+            giver = self.series.provider_of(symbol)
+            if giver != config.data_provider:
+                raise InvalidInput(
+                    f"by the settings {symbol} comes from {giver or 'nobody'}; name that one, or let "
+                    f"ATF_SYMBOL_PROVIDERS or ATF_PROVIDERS begin with {config.data_provider} for it",
+                    field="data.provider",
+                )
 
     async def _warnings(self, config: BotConfig) -> tuple[str, ...]:
         """What the providers do not know today they may know when the bot runs, maybe on another machine."""

@@ -48,6 +48,9 @@ class Known:
         if symbol == "NOBODY":
             raise InvalidInput(f"nobody has bars of {symbol} {timeframe}", field=field)
 
+    def provider_of(self, symbol: str) -> str | None:
+        return "exchange" if symbol == "BTC/USDT" else "files"
+
 
 async def providers(name: str | None, *, field: str) -> None:
     if name not in (None, "files"):
@@ -69,6 +72,11 @@ async def test_all_that_is_not_there_is_told_at_once() -> None:
         await CHECKS.review({**CONFIG, **wrong, "schedule": {"calendar": "XNYSE"}})
     found = [one.field for one in refusal.value.problems]
     assert found == ["strategy", "broker.type", "broker.key", "schedule.calendar", "data.provider"]
+
+
+async def test_a_provider_that_the_settings_do_not_ask_first_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"^data.provider: by the settings BTC/USDT comes from exchange; "):
+        await CHECKS.review({**CONFIG, "symbols": ["AAPL", "BTC/USDT"]})
 
 
 async def test_what_nobody_here_knows_of_is_not_looked_up() -> None:
