@@ -36,88 +36,70 @@ _COLUMNS: Final = {
 """The fields of each kind of record, with the names of their columns where these are other ones."""
 
 
-@app.command()
-def history(
-    bot_id: BotIdArgument,
-    limit: LimitOption = 50,
-    before: BeforeOption = None,
-    user: UserOption = "owner",
-    as_json: JsonOption = False,
-) -> None:
-    """Tell what happened to a bot, newest first.
-
-    Example: atf bots history 1
-    """
-    wanted = RecordFilter(before, limit)
-    found = with_client(user, lambda client: client.bots.events(client.user_id, bot_id, wanted))
-    _print("History", found, as_json=as_json)
+Read = Callable[[Client], Callable[[int, int, Wanted], Awaitable[Sequence[object]]]]
 
 
-@app.command()
-def orders(
-    bot_id: BotIdArgument,
-    only_open: OpenOption = False,
-    limit: LimitOption = 50,
-    before: BeforeOption = None,
-    user: UserOption = "owner",
-    as_json: JsonOption = False,
-) -> None:
-    """List a bot's orders, newest first.
+def _add_list(name: str, title: str, read: Read, words: str) -> None:
+    """Add the command that lists one kind of record of a bot; ``words`` are its help."""
 
-    Example: atf bots orders 1 --open
-    """
-    found = _rows(user, lambda c: c.bots.orders, bot_id, RecordFilter(before, limit, only_open))
-    _print("Orders", found, as_json=as_json)
+    def list_records(
+        bot_id: BotIdArgument,
+        limit: LimitOption = 50,
+        before: BeforeOption = None,
+        user: UserOption = "owner",
+        as_json: JsonOption = False,
+    ) -> None:
+        _show(title, read, user, bot_id, RecordFilter(before, limit), as_json=as_json)
+
+    app.command(name, help=words)(list_records)
 
 
-@app.command()
-def fills(
-    bot_id: BotIdArgument,
-    limit: LimitOption = 50,
-    before: BeforeOption = None,
-    user: UserOption = "owner",
-    as_json: JsonOption = False,
-) -> None:
-    """List the executions of a bot's orders, newest first.
+def _add_list_with_open(name: str, title: str, read: Read, words: str) -> None:
+    """Add such a command whose records may be open or not."""
 
-    Example: atf bots fills 1 --limit 10
-    """
-    found = _rows(user, lambda c: c.bots.fills, bot_id, RecordFilter(before, limit))
-    _print("Fills", found, as_json=as_json)
+    def list_records(
+        bot_id: BotIdArgument,
+        only_open: OpenOption = False,
+        limit: LimitOption = 50,
+        before: BeforeOption = None,
+        user: UserOption = "owner",
+        as_json: JsonOption = False,
+    ) -> None:
+        _show(title, read, user, bot_id, RecordFilter(before, limit, only_open), as_json=as_json)
 
-
-@app.command()
-def positions(
-    bot_id: BotIdArgument,
-    only_open: OpenOption = False,
-    limit: LimitOption = 50,
-    before: BeforeOption = None,
-    user: UserOption = "owner",
-    as_json: JsonOption = False,
-) -> None:
-    """List a bot's positions, newest first.
-
-    Example: atf bots positions 1 --open
-    """
-    found = _rows(user, lambda c: c.bots.positions, bot_id, RecordFilter(before, limit, only_open))
-    _print("Positions", found, as_json=as_json)
+    app.command(name, help=words)(list_records)
 
 
-@app.command()
-def trades(
-    bot_id: BotIdArgument,
-    only_open: OpenOption = False,
-    limit: LimitOption = 50,
-    before: BeforeOption = None,
-    user: UserOption = "owner",
-    as_json: JsonOption = False,
-) -> None:
-    """List a bot's trades, each from flat to flat, newest first.
-
-    Example: atf bots trades 1
-    """
-    found = _rows(user, lambda c: c.bots.trades, bot_id, RecordFilter(before, limit, only_open))
-    _print("Trades", found, as_json=as_json)
+_add_list(
+    "history",
+    "History",
+    lambda client: client.bots.events,
+    "Tell what happened to a bot, newest first.\n\nExample: atf bots history 1",
+)
+_add_list_with_open(
+    "orders",
+    "Orders",
+    lambda client: client.bots.orders,
+    "List a bot's orders, newest first.\n\nExample: atf bots orders 1 --open",
+)
+_add_list(
+    "fills",
+    "Fills",
+    lambda client: client.bots.fills,
+    "List the executions of a bot's orders, newest first.\n\nExample: atf bots fills 1 --limit 10",
+)
+_add_list_with_open(
+    "positions",
+    "Positions",
+    lambda client: client.bots.positions,
+    "List a bot's positions, newest first.\n\nExample: atf bots positions 1 --open",
+)
+_add_list_with_open(
+    "trades",
+    "Trades",
+    lambda client: client.bots.trades,
+    "List a bot's trades, each from flat to flat, newest first.\n\nExample: atf bots trades 1",
+)
 
 
 @app.command()
@@ -141,13 +123,9 @@ def equity(
     _print("Equity", found, as_json=as_json)
 
 
-def _rows(
-    user: str,
-    read_of: Callable[[Client], Callable[[int, int, Wanted], Awaitable[Sequence[object]]]],
-    bot_id: int,
-    wanted: RecordFilter,
-) -> Sequence[object]:
-    return with_client(user, lambda client: read_of(client)(client.user_id, bot_id, wanted))
+def _show(title: str, read: Read, user: str, bot_id: int, wanted: RecordFilter, *, as_json: bool) -> None:
+    found = with_client(user, lambda client: read(client)(client.user_id, bot_id, wanted))
+    _print(title, found, as_json=as_json)
 
 
 def _print(title: str, found: Sequence[object], *, as_json: bool) -> None:
