@@ -139,13 +139,14 @@ def with_orders(book: BotBook, orders: Iterable[Order]) -> BotBook:
     return replace(book, orders={name: order for name, order in kept.items() if not order.status.is_final})
 
 
-def next_revision(book: BotBook, changed: Iterable[Order]) -> BotBook:
-    """Return the book as its next revision; orders of the strategy's that have ended with it are unheard yet."""
-    revision = book.revision + 1
+def as_revision(book: BotBook, revision: int, changed: Iterable[Order]) -> BotBook:
+    """Return the book as a revision; orders of the strategy's that have ended with it are unheard yet."""
     ended = {one.client_order_id: revision for one in changed if one.status.is_final and one.ref != OWN_REF}
-    return replace(book, revision=revision, unheard={**book.unheard, **ended})
+    return replace(book, revision=revision, unheard={**book.unheard, **ended} if ended else book.unheard)
 
 
 def with_heard(book: BotBook, revision: int) -> BotBook:
     """Return the book of a strategy that has heard of all that ended up to a revision."""
+    if not book.unheard:
+        return book
     return replace(book, unheard={name: ended for name, ended in book.unheard.items() if ended > revision})

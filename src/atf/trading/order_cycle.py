@@ -22,7 +22,7 @@ from typing import Final
 from atf.clock import Clock
 from atf.errors import AtfError
 from atf.pause_points import pause_point
-from atf.trading.book import BotBook, book_fill, next_revision, settle, with_heard, with_orders
+from atf.trading.book import BotBook, as_revision, book_fill, settle, with_heard, with_orders
 from atf.trading.books import Books, BotChange, BotEvent
 from atf.trading.bot import TradingState
 from atf.trading.bot_messages import Answer, OrderUpdate
@@ -307,8 +307,8 @@ class OrderCycle:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _commit(self, change: BotChange, told: Sequence[OrderUpdate] = ()) -> None:
-        after = replace(change.book, revision=self.book.revision)
-        numbered = replace(change, book=next_revision(after, [*change.new_orders, *change.orders]))
+        changed = [*change.new_orders, *change.orders]
+        numbered = replace(change, book=as_revision(change.book, self.book.revision + 1, changed))
         await self._desk.books.commit(numbered)
         self.book = numbered.book
         known = [update for update in told if update.ref != OWN_REF]
