@@ -145,6 +145,17 @@ async def test_a_change_that_is_committed_again_is_stored_once(books: PostgresBo
     assert same((await books.load([book.bot_id]))[book.bot_id], fourth.book)
 
 
+async def test_an_order_that_is_cancelled_as_it_is_made_is_stored_so(books: PostgresBooks, rows: Rows) -> None:
+    book = await a_bot(rows, books)
+    order = an_order(book)
+    cancelled = replace(order, is_cancel_requested=True)
+    change = step(book, [order])
+    await books.commit(replace(change, orders=[cancelled], book=with_orders(change.book, [cancelled])))
+    stored = await books.order(book.bot_id, order.client_order_id)
+    assert stored is not None
+    assert stored.is_cancel_requested
+
+
 async def test_whoever_lost_a_bot_stores_nothing_of_it_any_more(
     books: PostgresBooks, rows: Rows, database: Database
 ) -> None:

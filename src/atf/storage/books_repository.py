@@ -13,7 +13,7 @@ from sqlalchemy import Row, text
 
 from atf.errors import AtfError, DatabaseUnavailable, TransactionConflict
 from atf.gathering import Gathering
-from atf.storage.book_writing import advance_states, write_changes
+from atf.storage.book_writing import is_one_statement, write_changes
 from atf.storage.database import Database
 from atf.trading.book import BotBook
 from atf.trading.books import BotChange, BotTaken
@@ -134,12 +134,14 @@ class PostgresBooks:
                 return [*first, *await self._commit_patiently(changes[middle:])]
 
     async def _commit(self, changes: Sequence[BotChange]) -> Sequence[Exception | None]:
-        async with self._database.transaction() as connection:
-            stuck = await advance_states(connection, changes)
-            fresh = [one for one in changes if one.book.bot_id not in stuck]
-            await write_changes(connection, fresh)
-            if self._is_replay and any(one.is_bar for one in fresh):
-                await connection.execute(_MOVE_REPLAY)
+        if not self._is_replay and is_one_statement(changes):
+            async with self._database.statement() as connection:
+                stuck = await write_changes(connection, changes)
+        else:
+            async with self._database.transaction() as connection:
+                stuck = await write_changes(connection, changes)
+                if self._is_replay and any(one.is_bar for one in changes):
+                    await connection.execute(_MOVE_REPLAY)
         return [_verdict(one, stuck.get(one.book.bot_id)) for one in changes]
 
 

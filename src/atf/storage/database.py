@@ -109,6 +109,16 @@ class Database:
                     await connection.execute(_ACTING, _acting(caller))
                 yield connection
 
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection on which each statement is a transaction: for one alone, it saves two round trips.
+
+        Errors: those of ``translate``.
+        """
+        with database_errors():
+            async with self.engine.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
     async def connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         """Open a connection beside the pool, in autocommit mode and with the pool's limits; the caller closes it.
 
