@@ -124,13 +124,15 @@ def settle(order: Order, outcome: Outcome) -> Order:
     if order.status.is_final or target is order.status:
         return known
     if not order.status.may_become(target):
-        if target is OrderStatus.ACCEPTED:  # an acknowledgement that was overtaken
+        if target in _OVERTAKEN:
             return known
         raise IllegalTransition(f"order {order.client_order_id}: {order.status} cannot become {target}")
     return replace(known, status=target, reason=outcome.reason or order.reason)
 
 
 _BY_FILLS: Final = frozenset({OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED})
+_OVERTAKEN: Final = frozenset({OrderStatus.ACCEPTED, OrderStatus.UNKNOWN})
+"""What an answer to a submission, or the lack of one, says of an order that the venue has told of meanwhile."""
 
 
 def with_orders(book: BotBook, orders: Iterable[Order]) -> BotBook:

@@ -149,6 +149,18 @@ async def test_what_nobody_knows_is_looked_up_and_its_symbol_waits(desk: Desk) -
     assert dict(desk.broker.sent) == {FIRST: 1}
 
 
+async def test_an_order_that_the_venue_has_told_of_is_not_unknown_because_its_answer_is_lost(desk: Desk) -> None:
+    desk.broker.gate.clear()
+    desk.broker.acknowledgement = OrderStatusUnknown("timed out")
+    await desk.take(request(1, "2"))
+    await desk.until(lambda: desk.broker.sent)
+    await desk.cycle.on_event(desk.broker.know(FIRST, OrderStatus.ACCEPTED))
+    desk.broker.gate.set()
+    await desk.cycle.close()
+    assert desk.order().status is OrderStatus.ACCEPTED
+    assert desk.strategy.statuses == [OrderStatus.ACCEPTED]
+
+
 async def test_an_order_that_the_venue_does_not_know_is_lost_when_it_would_have_to(desk: Desk) -> None:
     desk.broker.acknowledgement = OrderStatusUnknown("timed out")
     await desk.take(request())
