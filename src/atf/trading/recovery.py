@@ -36,7 +36,7 @@ from atf.trading.reconcile import (
 
 _LOGGER = logging.getLogger(__name__)
 _SECOND_LOOK: Final = timedelta(seconds=2)
-"""Between two answers of a venue something may be filled: only what still differs after this long does."""
+"""What differs is looked at again after this long: its fills may be under way."""
 _FLATTENED_LOOK: Final = timedelta(seconds=0.2)
 
 
@@ -99,13 +99,16 @@ class Recovery:
         return planned
 
     async def _settled_findings(self) -> Sequence[PositionFinding]:
-        """Compare, and once more after a while if anything differs."""
+        """Compare until nothing differs, or something does and nothing was filled around the venue's answer."""
         found = await self._findings()
-        if all(one.finding is Finding.MATCHED for one in found):
-            return found
-        await asyncio.sleep(_SECOND_LOOK.total_seconds())
-        await self.cycle.look_up()
-        return await self._findings()
+        while any(one.finding is not Finding.MATCHED for one in found):
+            await asyncio.sleep(_SECOND_LOOK.total_seconds())
+            await self.cycle.look_up()
+            before, found = self._booked(), await self._findings()
+            await self.cycle.look_up()
+            if self._booked() == before:
+                break
+        return found
 
     async def _findings(self) -> Sequence[PositionFinding]:
         state = await self.broker.open_state()
