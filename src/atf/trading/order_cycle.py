@@ -120,7 +120,7 @@ class OrderCycle:
         while orders := self.book.open_orders(symbol):
             for order in orders:
                 await self._cancel(order)
-                await self._look_up_soon(order)
+                await self._look_up_soon([order])
             await asyncio.sleep(_FIRST_LOOK.total_seconds())
 
     async def _send(self, chain: Sequence[Order]) -> None:
@@ -235,10 +235,10 @@ class OrderCycle:
 
         Errors: VenueUnavailable if it does not answer now.
         """
-        await asyncio.gather(*map(self._look_up_soon, list(self.book.orders.values())))
+        await self._look_up_soon(list(self.book.orders.values()))
 
-    async def _look_up_soon(self, order: Order) -> None:
-        while not await self._look_up_once(order):  # noqa: ASYNC110 - the venue tells nobody when it can be asked
+    async def _look_up_soon(self, orders: Sequence[Order]) -> None:
+        while orders := await self._look_up_once(orders):  # noqa: ASYNC110 - the venue does not tell when to ask
             await asyncio.sleep(_FIRST_LOOK.total_seconds())
 
     def _watch(self, order: Order) -> None:
@@ -254,27 +254,38 @@ class OrderCycle:
                 await asyncio.sleep(delay.total_seconds())
                 delay = min(2 * delay, _LONGEST_LOOK)
                 try:
-                    if await self._look_up_once(order):
+                    if not await self._look_up_once([order]):
                         return
                 except VenueUnavailable as exc:
                     _LOGGER.info("order %s is not looked up yet: %s", order.client_order_id, exc)
         finally:
             self._looking_up.discard(order.client_order_id)
 
-    async def _look_up_once(self, order: Order) -> bool:
-        """Return whether it is known now where an order is. Errors: VenueUnavailable."""
-        name, symbol = order.client_order_id, order.terms.symbol
-        if name in self._sending:
-            return True  # its own answer tells, and is looked up if none comes
-        broker = self._desk.broker
+    async def _look_up_once(self, orders: Sequence[Order]) -> Sequence[Order]:
+        """Take in what the venue says of orders; return those that are to be looked up again.
+
+        Errors: VenueUnavailable.
+        """
+        # Of those on their way their own answers tell; they are looked up if none comes.
+        asked = [order for order in orders if order.client_order_id not in self._sending]
+        answers = await asyncio.gather(*map(self._ask, asked))
+        # In the order of time: a way out that is booked before the way in would be a trade to the other side.
+        await self._book(sorted((fill for _, fills in answers for fill in fills), key=lambda one: one.filled_at))
+        again = []
+        for order, (found, _) in zip(asked, answers, strict=True):
+            outcome = after_looking_up(order, found, self._desk.clock.now(), self._desk.broker.visibility_delay)
+            if outcome is not None:
+                await self._settle(order.client_order_id, outcome)
+            if outcome is None or (found is not None and self._booked_quantity(order) < found.filled_quantity):
+                again.append(order)
+        return again
+
+    async def _ask(self, order: Order) -> tuple[VenueOrder | None, Sequence[Fill]]:
+        """Return how an order stands at the venue, and its fills if not all of them are booked."""
+        name, symbol, broker = order.client_order_id, order.terms.symbol, self._desk.broker
         found = await broker.order(name, symbol)
-        outcome = after_looking_up(order, found, self._desk.clock.now(), broker.visibility_delay)
-        if outcome is None:
-            return False
-        if found is not None and found.filled_quantity > order.filled_quantity:
-            await self._book(await broker.fills_of(name, symbol))
-        await self._settle(name, outcome)
-        return found is None or self._booked_quantity(order) >= found.filled_quantity
+        is_behind = found is not None and found.filled_quantity > order.filled_quantity
+        return found, await broker.fills_of(name, symbol) if is_behind else ()
 
     def _booked_quantity(self, order: Order) -> Decimal:
         known = self.book.orders.get(order.client_order_id)

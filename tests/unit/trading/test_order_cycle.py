@@ -13,6 +13,7 @@ from tests.unit.trading.trading_fakes import (
     BAR,
     BOT,
     INSTRUMENT,
+    NOW,
     FixedClock,
     MemoryBooks,
     ScriptedBroker,
@@ -274,6 +275,22 @@ async def test_a_start_asks_for_each_open_order_and_sends_none(status: OrderStat
     committed = len(desk.books.committed)
     await desk.cycle.look_up()
     assert len(desk.books.committed) == committed, "done twice, it changes nothing"
+    await desk.cycle.close()
+
+
+async def test_what_was_filled_while_nobody_looked_is_booked_in_the_order_of_time() -> None:
+    before = desk_of(BotBook(BOT, Decimal(10_000), marks={"AAPL": Decimal(100)}))
+    await before.take(request(1, "1", Side.SELL), request(2, "1"), request(3, "1"))
+    await before.is_(OrderStatus.ACCEPTED, THIRD)
+    await before.cycle.close()
+    desk = desk_of(BotBook(BOT, Decimal(10_000), orders=before.cycle.book.orders))
+    for minutes, name, side in ((3, FIRST, Side.SELL), (1, SECOND, Side.BUY), (3, THIRD, Side.BUY)):
+        fill = a_fill(name, f"f-{name}", "1", side=side)
+        desk.broker.filled[name] = [replace(fill, filled_at=NOW + timedelta(minutes=minutes))]
+        desk.broker.know(name, OrderStatus.FILLED, "1")
+    await desk.cycle.look_up()
+    booked = [fill.client_order_id for change in desk.books.committed for fill in change.fills]
+    assert booked == [SECOND, FIRST, THIRD], "of two at the same instant the older order's comes first"
     await desk.cycle.close()
 
 
