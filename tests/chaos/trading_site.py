@@ -8,6 +8,7 @@ import random
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, Final
@@ -16,27 +17,42 @@ from atf.market.bars import Series, Timeframe
 from atf.testing.processes import kill
 from atf.testing.venue import LocalVenue
 from atf.testing.waiting import PATIENCE_SECONDS
+from atf.trading.bot_messages import Candle
+from atf.trading.paper.account import AccountRules, FillModel
 from tests.chaos.site import Site
 
 BEGIN: Final = datetime(2026, 1, 5, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
 SERIES: Final = Series("AAPL", Timeframe.D1)
 WARM_UP: Final = 5
+_TO_FILL_THE_REST: Final = 5
+"""Bars after the last one that is traded."""
+SIZE: Final = 3
+"""Shares of each order."""
+FEE_FRACTION: Final = Decimal("0.001")
+PART_OF_VOLUME: Final = Decimal("0.001")
+RULES: Final = AccountRules(FillModel(FEE_FRACTION, partial_fill_fraction=PART_OF_VOLUME), allow_short=True)
+"""Of the venue: what it fills of an order is a matter of each bar's volume."""
+_OPEN: Final = "SELECT 1 FROM trading_orders WHERE status NOT IN ('filled', 'cancelled', 'rejected', 'lost')"
 STRATEGY: Final = '''
 import backtrader as bt
 
 class EveryBar(bt.Strategy):
-    """Buys at one bar and sells at the next, whatever became of the order before."""
+    """Buys at one bar and sells at the next, whatever became of the order before; then it only looks on."""
+
+    params = (("bars", 0), ("size", 1))
 
     def __init__(self):
         self.count = 0
 
     def next(self):
         self.count += 1
+        if self.count > self.p.bars:
+            return
         if self.count % 2:
-            self.buy(size=3)
+            self.buy(size=self.p.size)
         else:
-            self.sell(size=3)
+            self.sell(size=self.p.size)
 
     def save_state(self):
         return {"count": self.count}
@@ -46,18 +62,22 @@ class EveryBar(bt.Strategy):
 '''
 
 
-def candle_at(day: int) -> tuple[float, float, float, float, float]:
-    """The bar of a day; no two have the same prices."""
-    base = 100 + random.Random(day).random() * 10
-    return (base, base + 3, base - 2, base + 1, 5000.0)
+def candle_at(day: int) -> Candle:
+    """The bar of a day: hardly two have the same prices.
+
+    An account gets two shares of its volume, three of the next one's, four of the third's: an order of three is
+    filled in part, then to its end together with a part of the next, and every third day leaves nothing over.
+    """
+    base = round(100 + random.Random(day).random() * 10, 4)
+    return (base, base + 3, base - 2, base + 1, 1000.0 * (2 + day % 3))
 
 
 class TradingSite(Site):
     """Bots that trade every bar at a local venue."""
 
-    def settle(self, venue: LocalVenue, bots: int, days: int) -> None:
-        """Store the bots and the market's bars; time stands before the first of them."""
-        self.venue = venue
+    def settle(self, venue: LocalVenue, bots: int, traded: int) -> None:
+        """Store bots that trade so many bars, and the market's bars; time stands before the first of them."""
+        self.venue, self.bots, days = venue, range(1, bots + 1), WARM_UP + traded + _TO_FILL_THE_REST
         self._install_plugin(self.home / "plugin")
         folder = self.home / "strategies"
         folder.mkdir()
@@ -66,7 +86,7 @@ class TradingSite(Site):
             "symbol": SERIES.symbol,
             "timeframe": "1d",
             "history_bars": WARM_UP,
-            "strategy": {"name": "every_bar.py:EveryBar"},
+            "strategy": {"name": "every_bar.py:EveryBar", "params": {"bars": traded, "size": SIZE}},
             "broker": {"type": "local-venue", "url": venue.url},
             "capital": 100_000,
         }
@@ -132,21 +152,36 @@ class TradingSite(Site):
 
     async def until_seen(self, day: int) -> None:
         """Wait until every bot has done a bar, and it is known of each of its orders where it is."""
-        await self.until(
-            lambda: (
-                not self.query(
-                    "SELECT 1 FROM trading_bots b LEFT JOIN trading_bot_states s ON s.bot_id = b.id "
-                    "WHERE b.status <> 'running' OR s.last_processed_bar IS DISTINCT FROM %(at)s "
-                    "UNION ALL SELECT 1 FROM trading_orders WHERE status IN ('intent', 'submitted', 'unknown')",
-                    at=BEGIN + day * DAY,
-                )
-            ),
-            f"for bar {day}",
+        await self.until(lambda: self._have_seen(day), f"for bar {day}")
+
+    def _have_seen(self, day: int) -> bool:
+        return not self.query(
+            "SELECT 1 FROM trading_bots b LEFT JOIN trading_bot_states s ON s.bot_id = b.id "
+            "WHERE b.status <> 'running' OR s.last_processed_bar IS DISTINCT FROM %(at)s "
+            "UNION ALL SELECT 1 FROM trading_orders WHERE status IN ('intent', 'submitted', 'unknown')",
+            at=BEGIN + day * DAY,
         )
 
-    async def until_held(self, point: str) -> None:
-        """Wait until the service is held at a point."""
-        await self.until(lambda: f"paused at {point}" in self.output("trading"), f"for {point}")
+    async def run_bar(self, day: int) -> None:
+        """Close a bar, and wait until every bot has done it."""
+        await self.bar(day)
+        await self.until_seen(day)
+
+    async def bars_until_held(self, point: str, day: int) -> int:
+        """Close bars until the service is held at a point, and return the day of the last one."""
+        await self.bar(day)
+        await self.until(lambda: self._is_held(point) or self._have_seen(day), f"for {point}")
+        return day if self._is_held(point) else await self.bars_until_held(point, day + 1)
+
+    async def bars_until_filled(self, day: int) -> None:
+        """Close bars until the venue has filled all that rests, and wait until the books have it."""
+        while any(self.venue.account(f"bot-{bot}").account.book.orders for bot in self.bots):
+            await self.run_bar(day)
+            day += 1
+        await self.until(lambda: not self.query(_OPEN), "for the fills of the last bars")
+
+    def _is_held(self, point: str) -> bool:
+        return f"paused at {point}\n" in self.output("trading")
 
     async def until_running(self) -> None:
         """Wait until every bot runs."""
@@ -154,15 +189,14 @@ class TradingSite(Site):
             lambda: not self.query("SELECT 1 FROM trading_bots WHERE status <> 'running'"), "for all bots to run"
         )
 
-    def judge(self, bots: int) -> None:
+    def judge(self) -> None:
         """Assert that books and venue agree to the last digit, and that nothing was sent twice or left open."""
         assert max(self.venue.submissions.values(), default=0) <= 1, "an order was sent twice"
         ours = {row[0] for row in self.query("SELECT client_order_id FROM trading_orders")}
         assert set(self.venue.submissions) <= ours, "an order was sent that is not in the books"
         assert not self.query("SELECT 1 FROM trading_orders WHERE status IN ('intent', 'submitted', 'unknown')")
-        for bot_id in range(1, bots + 1):
-            account = self.venue.account(f"bot-{bot_id}")
-            self._judge_bot(bot_id, account)
+        for bot_id in self.bots:
+            self._judge_bot(bot_id, self.venue.account(f"bot-{bot_id}"))
 
     def _judge_bot(self, bot_id: int, account: Any) -> None:
         cash = self.query("SELECT cash FROM trading_bot_states WHERE bot_id = %(id)s", id=bot_id)[0][0]
