@@ -25,7 +25,7 @@ BEGIN: Final = datetime(2026, 1, 5, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
 SERIES: Final = Series("AAPL", Timeframe.D1)
 WARM_UP: Final = 5
-_TO_FILL_THE_REST: Final = 5
+TO_FILL_THE_REST: Final = 5
 """Bars after the last one that is traded."""
 SIZE: Final = 3
 """Shares of each order."""
@@ -77,7 +77,7 @@ class TradingSite(Site):
 
     def settle(self, venue: LocalVenue, bots: int, traded: int) -> None:
         """Store bots that trade so many bars, and the market's bars; time stands before the first of them."""
-        self.venue, self.bots, days = venue, range(1, bots + 1), WARM_UP + traded + _TO_FILL_THE_REST
+        self.venue, self.bots, days = venue, range(1, bots + 1), WARM_UP + traded + TO_FILL_THE_REST
         self._install_plugin(self.home / "plugin")
         folder = self.home / "strategies"
         folder.mkdir()
@@ -188,24 +188,3 @@ class TradingSite(Site):
         await self.until(
             lambda: not self.query("SELECT 1 FROM trading_bots WHERE status <> 'running'"), "for all bots to run"
         )
-
-    def judge(self) -> None:
-        """Assert that books and venue agree to the last digit, and that nothing was sent twice or left open."""
-        assert max(self.venue.submissions.values(), default=0) <= 1, "an order was sent twice"
-        ours = {row[0] for row in self.query("SELECT client_order_id FROM trading_orders")}
-        assert set(self.venue.submissions) <= ours, "an order was sent that is not in the books"
-        assert not self.query("SELECT 1 FROM trading_orders WHERE status IN ('intent', 'submitted', 'unknown')")
-        for bot_id in self.bots:
-            self._judge_bot(bot_id, self.venue.account(f"bot-{bot_id}"))
-
-    def _judge_bot(self, bot_id: int, account: Any) -> None:
-        cash = self.query("SELECT cash FROM trading_bot_states WHERE bot_id = %(id)s", id=bot_id)[0][0]
-        assert cash == account.account.book.cash
-        held = self.query(
-            "SELECT symbol, quantity FROM trading_positions WHERE bot_id = %(id)s AND status = 'open'", id=bot_id
-        )
-        assert dict(held) == dict(account.account.book.positions)
-        fills = self.query(
-            "SELECT venue_fill_id, quantity, price, fee FROM trading_fills WHERE bot_id = %(id)s", id=bot_id
-        )
-        assert sorted(fills) == sorted((f.venue_fill_id, f.quantity, f.price, f.fee) for f in account.fills)
