@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.integration.trading_desk import TradingDesk, trading_desk
 
+from atf.adapters.brokers.paper import PaperBroker
 from atf.storage.database import Database
 
 
@@ -29,6 +32,46 @@ async def test_a_bot_trades_on_paper_and_the_books_agree(desk: TradingDesk) -> N
     assert trade.realized_pnl == 6
     (bot,) = await desk.rows.all("SELECT * FROM trading_bots")
     assert (bot.status, bot.desired_state, bot.node_id) == ("stopped", "running", None)
+
+
+async def test_a_heartbeat_says_what_a_bot_did_last(desk: TradingDesk) -> None:
+    desk.settings = desk.settings.model_copy(update={"trading_heartbeat_seconds": 1})
+    await desk.add_bot(buy_at=[1], size=3)
+    begun = datetime.now(UTC)
+    async with desk.running():
+        await desk.bar(2)
+        last = await desk.rows.value("SELECT last_processed_bar FROM trading_bot_states")
+        vitals = "(extra_metadata -> 'vitals' ->> '{}')"
+        is_done, is_beating = f"{vitals}::timestamptz = :last", f"{vitals} IS NOT NULL"
+        question = f"SELECT {is_done.format('bar_at')} AND {is_beating.format('loop_at')} FROM trading_bots"
+        await desk.until(question, last=last)
+        (bot,) = await desk.rows.all("SELECT * FROM trading_bots")
+    found = bot.extra_metadata["vitals"]
+    assert found["waiting"] == 0
+    assert found["memory_bytes"] > 2**20
+    assert datetime.fromisoformat(found["loop_at"]) > begun
+    assert datetime.fromisoformat(found["ack_at"]) > begun, "its order was acknowledged"
+    assert bot.last_heartbeat > begun
+
+
+async def test_a_bar_that_does_not_get_done_is_no_progress_though_the_process_lives(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.settings = desk.settings.model_copy(update={"trading_heartbeat_seconds": 0.6})
+    told, never, asked = PaperBroker.told, asyncio.Event(), 0
+
+    async def stuck_once(self: PaperBroker) -> None:
+        nonlocal asked
+        asked += 1
+        await (never.wait() if asked == 2 else told(self))
+
+    monkeypatch.setattr(PaperBroker, "told", stuck_once)
+    await desk.add_bot(buy_at=[2], size=3)
+    async with desk.running():
+        await desk.bar(4)
+        await desk.books_agree()
+        (error,) = await desk.rows.column("SELECT text FROM trading_bot_events WHERE level = 'error'")
+        assert error.startswith("no progress since ")
 
 
 async def test_a_stop_and_a_start_go_on_with_what_was_held_and_with_the_strategys_own_state(

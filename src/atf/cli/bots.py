@@ -287,6 +287,19 @@ def _row(bot: Bot) -> tuple[object, ...]:
     )
 
 
+def _vitals(bot: Bot) -> dict[str, object]:
+    """Return what it did last; nothing of a bot that has not run yet."""
+    vitals = bot.extra_metadata.get("vitals", {})
+    memory = vitals.get("memory_bytes")
+    shown = {
+        "last bar": vitals.get("bar_at"),
+        "last answer of its venue": vitals.get("ack_at"),
+        "bars waiting": vitals.get("waiting"),
+        "memory (MiB)": None if memory is None else round(memory / 2**20),
+    }
+    return shown if vitals else {}
+
+
 def _fields(bot: Bot) -> dict[str, object]:
     return {
         "id": bot.id,
@@ -297,6 +310,7 @@ def _fields(bot: Bot) -> dict[str, object]:
         "trading": bot.trading_state,
         "started": bot.started_at,
         "last heartbeat": bot.last_heartbeat,
+        **_vitals(bot),
         "node": bot.node_id,
         "errors": bot.error_count,
         "last error": bot.last_error,

@@ -77,9 +77,10 @@ _BEAT: Final = text(
     """
     UPDATE trading_bots b
     SET last_heartbeat = r.at, current_balance = r.balance, total_pnl = r.total_pnl,
-        error_count = r.error_count, updated_at = now()
+        error_count = r.error_count, extra_metadata = b.extra_metadata || jsonb_build_object('vitals', r.vitals),
+        updated_at = now()
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
-        bot_id int, at timestamptz, balance numeric, total_pnl numeric, error_count int)
+        bot_id int, at timestamptz, balance numeric, total_pnl numeric, error_count int, vitals jsonb)
     WHERE b.id = r.bot_id AND b.node_id = :node_id
     """
 )

@@ -68,6 +68,8 @@ class OrderCycle:
     ) -> None:
         self.book = book
         self.trading_state = TradingState.ACTIVE
+        self.ack_at: datetime | None = None
+        """When the venue last answered or told something."""
         self._desk = desk
         self._tell = tell
         self._on_failure = on_failure
@@ -138,7 +140,9 @@ class OrderCycle:
 
     async def _submit(self, order: Order) -> VenueOrder | Exception:
         try:
-            return await self._desk.broker.submit(order.new)
+            acknowledged = await self._desk.broker.submit(order.new)
+            self.note_answer()
+            return acknowledged
         except Exception as exc:  # noqa: BLE001 - whatever an adapter raises, the order may be at the venue
             return exc
 
@@ -159,12 +163,18 @@ class OrderCycle:
             _LOGGER.warning("bot %d: the cancellation of %s has no answer: %s", self.book.bot_id, name, exc)
             self._watch(order)
             return
+        self.note_answer()
         await self._settle(name, Outcome(found.status, found.reason, found))
 
     # --- and back ---
 
+    def note_answer(self) -> None:
+        """Remember that the venue has answered now."""
+        self.ack_at = self._desk.clock.now()
+
     async def on_event(self, event: VenueEvent) -> None:
         """Take in what the venue tells. Errors: BotTaken; DatabaseUnavailable."""
+        self.note_answer()
         if isinstance(event, Fill):
             await self._book([event])
         else:
@@ -284,6 +294,7 @@ class OrderCycle:
         """Return how an order stands at the venue, and its fills if not all of them are booked."""
         name, symbol, broker = order.client_order_id, order.terms.symbol, self._desk.broker
         found = await broker.order(name, symbol)
+        self.note_answer()
         is_behind = found is not None and found.filled_quantity > order.filled_quantity
         return found, await broker.fills_of(name, symbol) if is_behind else ()
 

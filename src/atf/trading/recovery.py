@@ -112,6 +112,7 @@ class Recovery:
 
     async def _findings(self) -> Sequence[PositionFinding]:
         state = await self.broker.open_state()
+        self.cycle.note_answer()
         at_venue = {symbol: state.positions.get(symbol, ZERO) for symbol in self.symbols}
         return compare(self._booked(), at_venue)
 

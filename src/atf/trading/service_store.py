@@ -25,6 +25,21 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Vitals:
+    """What a bot did last, None as long as it has not done it.
+
+    ``bar_at``: open time of the last bar that is done. ``loop_at``: its process had time. ``ack_at``: its venue
+    answered. ``waiting``: bars that it has not begun with. ``memory_bytes`` of its process.
+    """
+
+    bar_at: datetime | None
+    loop_at: datetime | None
+    ack_at: datetime | None
+    waiting: int
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """How a bot is: when it last made progress, what it is worth, and how often it failed since it was well."""
 
@@ -32,6 +47,7 @@ class Beat:
     at: datetime
     balance: Decimal
     total_pnl: Decimal
+    vitals: Vitals
     error_count: int = 0
 
 

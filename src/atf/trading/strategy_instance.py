@@ -33,7 +33,7 @@ from atf.trading.order import OWN_REF, BotId, Order, OrderStatus
 from atf.trading.order_cycle import OrderCycle, OrderDesk
 from atf.trading.order_updates import update_of
 from atf.trading.recovery import Recovery
-from atf.trading.service_store import Beat, TradingStore
+from atf.trading.service_store import Beat, TradingStore, Vitals
 from atf.trading.trading_hours import is_open
 
 _LOGGER = logging.getLogger(__name__)
@@ -88,7 +88,10 @@ class StrategyInstance:
         self._recovery: Recovery | None = None
         self._process: BaseTradingBot | None = None
         self._calendar: TradingCalendar | None = None
+        self._subscription: Subscription | None = None
         self._progressed_at = house.clock.now()
+        self._working_since: datetime | None = None
+        """When it began with the bar that it is at."""
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, on_running: Callable[[], Awaitable[None]]) -> None:
@@ -106,7 +109,7 @@ class StrategyInstance:
             instruments = {
                 one: await self._reached(partial(broker.instrument, one)) for one in self.config.symbols
             }
-            subscription = await self._subscribe(stack)
+            subscription = self._subscription = await self._subscribe(stack)
             cycle = await self._open_cycle(broker, subscription, instruments)
             stack.push_async_callback(cycle.close)
             hearing = asyncio.create_task(self._hear_venue(broker, cycle))
@@ -144,7 +147,24 @@ class StrategyInstance:
             return None
         book = self._cycle.book
         total = book.equity - self.config.capital
-        return Beat(self.bot.id, self._last_progress(), book.cash, total)
+        return Beat(self.bot.id, self._last_progress(), book.cash, total, self._vitals(self._cycle))
+
+    def _vitals(self, cycle: OrderCycle) -> Vitals:
+        beat = None if self._process is None else self._process.heartbeat
+        return Vitals(
+            bar_at=cycle.book.last_bar_at,
+            loop_at=None if beat is None else beat.loop_at,
+            ack_at=cycle.ack_at,
+            waiting=0 if self._subscription is None else self._subscription.queue.qsize(),
+            memory_bytes=None if beat is None else beat.memory_bytes,
+        )
+
+    def _last_progress(self) -> datetime:
+        """Return when it last got on: with a bar, or, if it has none, with its process's loop."""
+        beat = None if self._process is None else self._process.heartbeat
+        if self._working_since is not None:
+            return self._working_since
+        return self._progressed_at if beat is None else max(self._progressed_at, beat.loop_at)
 
     # --- the way up ---
 
@@ -288,13 +308,14 @@ class StrategyInstance:
     ) -> None:
         while True:
             bars = await subscription.queue.get()
+            self._working_since = self._house.clock.now()
             await broker.told()  # what this bar has filled is booked before the strategy sees the bar
             await cycle.mark({symbol: exact(candle[3]) for symbol, candle in bars.bars.items()})
             cycle.trading_state = self._trading_state(bars)
             numbered = {self.config.symbols.index(symbol): candle for symbol, candle in bars.bars.items()}
             book = cycle.book
             await process.bar(bars.open_time, numbered, book.cash, book.equity, is_history=bars.is_late)
-            self._progressed_at = self._house.clock.now()
+            self._progressed_at, self._working_since = self._house.clock.now(), None
             self._require_room(process)
 
     def _trading_state(self, bars: ClosedBars) -> TradingState:
@@ -353,10 +374,6 @@ class StrategyInstance:
     def _asked(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
-
-    def _last_progress(self) -> datetime:
-        beat = None if self._process is None else self._process.heartbeat
-        return self._progressed_at if beat is None else max(self._progressed_at, beat.loop_at)
 
     def _require_cycle(self) -> OrderCycle:
         if self._cycle is None:
