@@ -55,14 +55,16 @@ class _Order(NamedTuple):
 def judge(site: TradingSite, traded: int, *, is_told_in_order: bool = True) -> None:
     """Do nothing if all is as promised of bots that were to make an order at each of so many bars.
 
-    ``is_told_in_order``: whether the venue has told of fills as they came; else those of one bar may be booked,
-    and make trades, in any order.
+    ``is_told_in_order``: whether the venue has told of fills as they came; else trades are those that the same
+    fills make in the order in which they were told.
     Errors: AssertionError that says which promise is broken.
     """
     submissions = site.venue.submissions
     assert max(submissions.values(), default=0) <= 1, "an order was sent twice"
     stored = {row[0] for row in site.query("SELECT client_order_id FROM trading_orders")}
     assert set(submissions) <= stored, "an order was sent that is not in the books"
+    failed = site.query("SELECT bot_id, text FROM trading_bot_events WHERE level = 'error' AND kind <> 'order'")
+    assert not failed, f"a bot has failed: {failed[:5]}"
     untold = site.query(_UNTOLD)
     assert not untold, f"the ends of {untold[:5]} are not told once each"
     trades = defaultdict(list)
@@ -133,7 +135,7 @@ def _undisturbed(traded: int, missing: Collection[datetime]) -> Sequence[Share]:
 
 
 def _in_booked_order(site: TradingSite, bot: int, shares: Sequence[Share]) -> Sequence[Share]:
-    """Return the same shares as they were booked: in the order of time, but those of one bar in any order."""
+    """Return the same shares in the order in which they were booked."""
     rows = site.query(
         "SELECT filled_at, side, price, quantity FROM trading_fills WHERE bot_id = %(id)s ORDER BY id", id=bot
     )
@@ -141,7 +143,6 @@ def _in_booked_order(site: TradingSite, bot: int, shares: Sequence[Share]) -> Se
         Share(at, 1 if side == "buy" else -1, price) for at, side, price, size in rows for _ in range(int(size))
     ]
     assert sorted(booked) == sorted(shares), f"bot {bot}: other fills than without any kill"
-    assert booked == sorted(booked, key=lambda share: share.at), f"bot {bot}: not booked in the order of time"
     return booked
 
 

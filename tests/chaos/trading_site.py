@@ -33,7 +33,6 @@ FEE_FRACTION: Final = Decimal("0.001")
 PART_OF_VOLUME: Final = Decimal("0.001")
 RULES: Final = AccountRules(FillModel(FEE_FRACTION, partial_fill_fraction=PART_OF_VOLUME), allow_short=True)
 """Of the venue: what it fills of an order is a matter of each bar's volume."""
-_OPEN: Final = "SELECT 1 FROM trading_orders WHERE status NOT IN ('filled', 'cancelled', 'rejected', 'lost')"
 STRATEGY: Final = '''
 import backtrader as bt
 
@@ -75,8 +74,11 @@ def candle_at(day: int) -> Candle:
 class TradingSite(Site):
     """Bots that trade every bar at a local venue."""
 
-    def settle(self, venue: LocalVenue, bots: int, traded: int) -> None:
-        """Store bots that trade so many bars, and the market's bars; time stands before the first of them."""
+    def settle(self, venue: LocalVenue, bots: int, traded: int, **broker: Any) -> None:
+        """Store bots that trade so many bars, and the market's bars; time stands before the first of them.
+
+        ``broker``: what else their configuration says of it.
+        """
         self.venue, self.bots, days = venue, range(1, bots + 1), WARM_UP + traded + TO_FILL_THE_REST
         self._install_plugin(self.home / "plugin")
         folder = self.home / "strategies"
@@ -87,7 +89,7 @@ class TradingSite(Site):
             "timeframe": "1d",
             "history_bars": WARM_UP,
             "strategy": {"name": "every_bar.py:EveryBar", "params": {"bars": traded, "size": SIZE}},
-            "broker": {"type": "local-venue", "url": venue.url},
+            "broker": {"type": "local-venue", "url": venue.url, **broker},
             "capital": 100_000,
         }
         self.query(
@@ -175,10 +177,12 @@ class TradingSite(Site):
 
     async def bars_until_filled(self, day: int) -> None:
         """Close bars until the venue has filled all that rests, and wait until the books have it."""
-        while any(self.venue.account(f"bot-{bot}").account.book.orders for bot in self.bots):
+        accounts = [self.venue.account(f"bot-{bot}") for bot in self.bots]
+        while any(one.account.book.orders for one in accounts):
             await self.run_bar(day)
             day += 1
-        await self.until(lambda: not self.query(_OPEN), "for the fills of the last bars")
+        fills = sum(len(one.fills) for one in accounts)
+        await self.until(lambda: self.count("SELECT count(*) FROM trading_fills") == fills, "for the last fills")
 
     def _is_held(self, point: str) -> bool:
         return f"paused at {point}\n" in self.output("trading")

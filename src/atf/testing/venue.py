@@ -61,13 +61,15 @@ class LocalVenue:
     """One venue with a clock that stands where it is put.
 
     ``now``: its clock, which bars move on. ``requests`` counts by path; ``submissions`` by client order id,
-    however they were answered. ``symbols``: what is traded, None: everything.
+    however they were answered; ``misdeeds`` by fault, what it has done wrong. ``symbols``: what is traded, None:
+    everything.
     """
 
     def __init__(self, now: datetime, rules: AccountRules, cash: Decimal) -> None:
         self.now = now
         self.requests: Counter[str] = Counter()
         self.submissions: Counter[str] = Counter()
+        self.misdeeds: Counter[VenueFault] = Counter()
         self.symbols: set[str] | None = None
         self._books = VenueBooks(rules, cash)
         self._wrongs: dict[str, VenueMisbehaviour] = {}
@@ -257,7 +259,10 @@ class LocalVenue:
 
     def _wrong(self, path: str) -> VenueMisbehaviour | None:
         wrong = self._wrongs.get(path)
-        if wrong is not None and wrong.times is not None:
+        if wrong is None:
+            return None
+        self.misdeeds[wrong.fault] += 1
+        if wrong.times is not None:
             wrong.times -= 1
             if not wrong.times:
                 del self._wrongs[path]
