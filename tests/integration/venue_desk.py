@@ -18,7 +18,7 @@ from atf.market.bars import Series, Timeframe
 from atf.storage.database import Database
 from atf.testing.venue import LocalVenue, local_venue
 from atf.testing.venue_books import HeldAccount
-from atf.trading.paper.account import AccountRules
+from atf.trading.paper.account import AccountRules, FillModel
 
 _ON_THE_WAY = "status IN ('intent', 'submitted', 'unknown')"
 SERIES = Series("AAPL", Timeframe.D1)
@@ -134,15 +134,22 @@ _BOOKS = {
 
 @asynccontextmanager
 async def venue_desk(
-    home: Path, database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+    home: Path,
+    database_url: str,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    model: FillModel | None = None,
 ) -> AsyncIterator[VenueDesk]:
-    """Yield a desk and a venue at the same instant, whose type of broker is installed."""
+    """Yield a desk and a venue at the same instant, whose type of broker is installed.
+
+    ``model``: how the venue fills orders, of bars whose volume is 1,000; None: at once and for nothing.
+    """
     plugins = home / "plugins"
     plugins.mkdir()
     Installed(plugins, monkeypatch).broker(
         "atf-test-local-venue", "local-venue = atf.testing.venue_broker:broker_type"
     )
-    rules = AccountRules(allow_short=True)
+    rules = AccountRules(model or FillModel(), allow_short=True)
     async with (
         trading_desk(home, database_url, database) as desk,
         local_venue(BEGIN + 10 * DAY, rules, Decimal(10_000)) as venue,

@@ -78,6 +78,7 @@ class OrderCycle:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sends: set[asyncio.Task[None]] = set()
         self._looking_up: set[ClientOrderId] = set()
+        self._cancelling: set[ClientOrderId] = set()
         self._sending: set[ClientOrderId] = set()
         """On their way: that the venue does not know them means nothing yet."""
 
@@ -105,7 +106,7 @@ class OrderCycle:
         for chain in made.chains():
             self._start_sending(chain)
         for order in made.cancels:
-            self._start(self._cancel(order))
+            self._start_cancelling(order)
 
     async def send_own(self, terms: OrderTerms, *, why: str) -> None:
         """Send an order that the service itself makes, such as to close what a bot holds; no limit stops it."""
@@ -121,9 +122,15 @@ class OrderCycle:
         """Ask the venue to cancel all open orders of a symbol, and return when none is left."""
         while orders := self.book.open_orders(symbol):
             for order in orders:
-                await self._cancel(order)
+                await self._cancel_once(order)
                 await self._look_up_soon([order])
             await asyncio.sleep(_FIRST_LOOK.total_seconds())
+
+    def resume_cancelling(self) -> None:
+        """Ask for all cancellations that are stored: nobody knows which of them a former life has sent."""
+        for order in self.book.orders.values():
+            if order.is_cancel_requested:
+                self._start_cancelling(order)
 
     async def _send(self, chain: Sequence[Order]) -> None:
         """Send orders that depend on each other, one after the other; what depends on a dead one is not sent."""
@@ -152,19 +159,38 @@ class OrderCycle:
         living = {o.client_order_id for o in self.book.orders.values() if o.status is not OrderStatus.UNKNOWN}
         return frozenset(mine - living)
 
+    def _start_cancelling(self, order: Order) -> None:
+        if order.client_order_id not in self._cancelling:
+            self._cancelling.add(order.client_order_id)
+            self._start(self._cancel(order))
+
     async def _cancel(self, order: Order) -> None:
-        name, symbol = order.client_order_id, order.terms.symbol
+        """Ask for a cancellation until it is answered: sent again it is the same one, unlike an order."""
+        delay = _FIRST_LOOK
+        try:
+            while not await self._cancel_once(order):
+                await asyncio.sleep(delay.total_seconds())
+                delay = min(2 * delay, _LONGEST_LOOK)
+        finally:
+            self._cancelling.discard(order.client_order_id)
+
+    async def _cancel_once(self, order: Order) -> bool:
+        """Ask for a cancellation; return whether it was answered, or there is nothing left to cancel."""
+        name = order.client_order_id
         while name in self._sending:  # noqa: ASYNC110 - nobody cancels what has not arrived
             await asyncio.sleep(_FIRST_LOOK.total_seconds())
+        if name not in self.book.orders:
+            return True
         try:
-            found = await self._desk.broker.cancel(name, symbol)
+            found = await self._desk.broker.cancel(name, order.terms.symbol)
         except (AtfError, OSError) as exc:
             # It may be cancelled or not, or be on its way still: the order itself tells.
             _LOGGER.warning("bot %d: the cancellation of %s has no answer: %s", self.book.bot_id, name, exc)
             self._watch(order)
-            return
+            return False
         self.note_answer()
         await self._settle(name, Outcome(found.status, found.reason, found))
+        return True
 
     # --- and back ---
 

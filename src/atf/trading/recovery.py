@@ -88,6 +88,7 @@ class Recovery:
                 await self._adopt(one.finding)
             elif one.action is Action.FLATTEN:
                 await self._flatten(one.finding)
+        self.cycle.resume_cancelling()
         return planned
 
     async def check(self) -> Sequence[PlannedAction]:
