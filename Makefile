@@ -45,16 +45,16 @@ format: setup ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup ## All tests: fast ones first, then those that kill processes
+test: setup ## All tests: fast ones first, then those that kill processes, then the short soak
 	$(BIN)/pytest -q -n 2 tests/unit
 	$(BIN)/pytest -q -n 3 --durations=30 --durations-min=3 tests/contract tests/integration
 	@for bin in $(SYSTEM_POSTGRES); do \
 	  echo "the storage once more on the PostgreSQL in $$bin"; \
 	  ATF_TEST_PG_BINDIR=$$bin $(BIN)/pytest -q -n 3 $(STORAGE_TESTS) || exit 1; done
 	$(BIN)/pytest -q -n 3 --durations=20 --durations-min=5 tests/chaos --ignore tests/chaos/test_up_start.py
-	$(BIN)/pytest -q tests/chaos/test_up_start.py
+	$(BIN)/pytest -q tests/chaos/test_up_start.py tests/soak
 
-coverage: setup ## All tests but chaos, measured; prints the coverage of each room
+coverage: setup ## All tests but chaos and soak, measured; prints the coverage of each room
 	$(BIN)/pytest -q -n 2 --cov=atf --cov-report= tests/unit tests/contract tests/integration
 	$(BIN)/python tests/coverage_by_room.py
 
