@@ -14,7 +14,7 @@ STORAGE_TESTS := $(addprefix tests/integration/test_,schema.py run_queue.py leas
 # Hundreds of processes of the tests load ATF: compiled modules make that a quarter quicker.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test check format coverage chaos fuzz bench clean
+.PHONY: help setup demo test check format coverage chaos soak fuzz bench clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -60,6 +60,10 @@ coverage: setup ## All tests but chaos and soak, measured; prints the coverage o
 
 chaos: setup ## Only the tests that kill processes, in their long form
 	ATF_CHAOS_KILLS=$${ATF_CHAOS_KILLS:-60} ATF_CHAOS_RUNS=$${ATF_CHAOS_RUNS:-2000} $(BIN)/pytest -q tests/chaos
+
+soak: setup ## Some hours: 200 kills of the trading service a test, 500,000 bars through one bot
+	ATF_CHAOS_KILLS=$${ATF_CHAOS_KILLS:-200} $(BIN)/pytest -q tests/chaos/test_kill_trading.py
+	ATF_SOAK_BARS=$${ATF_SOAK_BARS:-500000} $(BIN)/pytest -q -rP tests/soak
 
 fuzz: setup ## 100,000 documents of nonsense against the alert validator, some minutes
 	ATF_FUZZ_DOCUMENTS=$${ATF_FUZZ_DOCUMENTS:-100000} $(BIN)/pytest -q tests/unit/alerts/test_validator_fuzz.py
