@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from atf.adapters.bot_processes.kernel import collect_orphans
+from atf.adapters.bot_processes.kernel import collect_orphans, mark_descendants
 from atf.adapters.bot_processes.preloading import BecomeBot, preload
 from atf.adapters.processes.process_table import living_processes, members_of
 
@@ -37,6 +37,7 @@ def main() -> None:
     if setup is None:
         return
     sys.path[:] = setup["path"]
+    mark_descendants(setup["mark"])
     collect_orphans()  # what a dead bot has started becomes a child of this process, and is found by that
     become_bot = preload()
     gc.collect()

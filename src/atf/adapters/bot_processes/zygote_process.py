@@ -1,4 +1,9 @@
-"""The service's end of a zygote: its start, what it is told and tells, its end."""
+"""The service's end of a zygote: its start, what it is told and tells, its end.
+
+A zygote that was killed leaves what its bots had started to whoever collects orphans on this machine: that is
+found by the marks that it bears. Only if service and zygote are killed at the same instant is nobody
+left to look.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +21,12 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
+from secrets import randbits
 from uuid import uuid4
 
 from atf.adapters.bot_processes.bot_connection import BotConnection
 from atf.adapters.processes.environment import clean_environment, import_path, program
+from atf.adapters.bot_processes.kernel import bearers_of
 from atf.adapters.processes.process_table import living_processes, marked, members_of
 from atf.errors import TemporaryFailure
 from atf.trading.bot_process import Exited, ProcessLimits
@@ -35,6 +42,7 @@ class ZygoteProcess:
     def __init__(self) -> None:
         self._mark = f"bots-{uuid4().hex}"
         self._scratch = Path(tempfile.mkdtemp(prefix="atf-bots-"))
+        self._inherited_mark = randbits(62)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = self._start(theirs.fileno())
@@ -48,7 +56,7 @@ class ZygoteProcess:
         self._asked: dict[int, tuple[asyncio.Future[BotConnection], socket.socket]] = {}
         self._bots: dict[int, BotConnection] = {}
         self._ending: asyncio.Task[None] | None = None
-        self._control.send(json.dumps({"path": import_path(), "scratch": str(self._scratch)}).encode())
+        self._control.send(json.dumps(self._setup()).encode())
         self._control.setblocking(False)
         asyncio.get_running_loop().add_reader(self._control, self._hear)
 
@@ -65,6 +73,9 @@ class ZygoteProcess:
         )
 
     @property
+    def _setup(self) -> dict[str, Any]:
+        return {"path": import_path(), "scratch": str(self._scratch), "mark": self._inherited_mark}
+
     def pid(self) -> int:
         """The zygote's process id."""
         return self._process.pid
@@ -174,7 +185,8 @@ class ZygoteProcess:
         give_up_at = time.monotonic() + _LONGEST_CLEANING_SECONDS
         while time.monotonic() < give_up_at:
             table = living_processes()
-            left = members_of(table, bots | marked(table, self._mark).keys())
+            ours = marked(table, self._mark).keys() | bearers_of(table, self._inherited_mark)
+            left = members_of(table, bots | ours)
             if not left:
                 break
             for pid in left:
