@@ -21,10 +21,10 @@ _PRICE: Final = Decimal(100)
 
 
 class InstantVenue:
-    """All accounts; ``came_at`` by account: when the newest order came, by the monotonic clock."""
+    """All accounts; ``arrivals`` by account: when each order came, in their order, by the monotonic clock."""
 
     def __init__(self) -> None:
-        self.came_at: dict[int, float] = {}
+        self.arrivals: dict[int, list[float]] = defaultdict(list)
         self.held: dict[int, Decimal] = defaultdict(Decimal)
         self.fills: dict[ClientOrderId, Fill] = {}
 
@@ -49,7 +49,7 @@ class InstantBroker:
 
     async def submit(self, order: NewOrder) -> VenueOrder:
         """Note when it came, and fill it."""
-        self._venue.came_at[self._account] = time.perf_counter()
+        self._venue.arrivals[self._account].append(time.perf_counter())
         terms, name = order.terms, order.client_order_id
         fill = Fill(
             f"f-{name}", name, terms.symbol, terms.side, terms.quantity, _PRICE, Decimal(0), datetime.now(UTC)

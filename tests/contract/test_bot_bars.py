@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +15,10 @@ from tests.bots import T0, Strategies, Talk, all_noted, candle, feed, forked_bot
 
 from atf.adapters.bot_processes.forked_bots import ForkedBots
 from atf.market.bars import Timeframe
-from atf.trading.bot_messages import Failed, Feed
+from atf.trading.base_trading_bot import BaseTradingBot
+from atf.trading.bot_messages import Failed, Feed, FromBot, Past, Start, ToBot
+from atf.trading.bot_process import BotProcess, Exited
+from atf.trading.order import BotId
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -282,3 +286,48 @@ async def test_a_beat_tells_how_far_it_is(talk: Talk, strategy: Strategies) -> N
     assert beat.bar_at == T0 + timedelta(minutes=2)
     assert beat.memory_bytes > 2**20
     assert beat.cpu_seconds > 0
+
+
+class _Overheard:
+    """A process whose messages are counted on their way."""
+
+    def __init__(self, process: BotProcess) -> None:
+        self.pid = process.pid
+        self.sent: list[ToBot] = []
+        self._process = process
+
+    async def send(self, message: ToBot) -> None:
+        self.sent.append(message)
+        await self._process.send(message)
+
+    async def receive(self) -> FromBot | Exited:
+        return await self._process.receive()
+
+    async def kill(self) -> None:
+        await self._process.kill()
+
+
+async def test_a_long_history_comes_in_pieces_and_is_one(talk: Talk, strategy: Strategies) -> None:
+    body = """
+        def next(self):
+            print(len(self.data0), sum(self.data0.close.array), len(self.data1), self.data1.close[-6])
+    """
+    process, said = _Overheard(talk.process), list[str]()
+    bot = BaseTradingBot(process, _take_nothing, lambda line: said.append(line.text), timedelta(seconds=10))
+    feeds = (feed(range(1, 1001)), feed([1, 2, 3, 4, 5, 6], symbol="ETH"))
+    await bot.begin(Start(BotId(1), "probe", strategy(body), {}, feeds, Decimal(10_000)))
+    await bot.until_ready(timedelta(seconds=20))
+    listening = asyncio.create_task(bot.listen())
+    await bot.bar(
+        T0 + timedelta(minutes=1000), {0: candle(0), 1: candle(7)}, Decimal(1), Decimal(1), is_history=False
+    )
+    listening.cancel()
+    assert said == ["1001 500500.0 7 1.0"]
+    longest = max(len(one.bars) for one in process.sent if isinstance(one, Past))
+    (start,) = (one for one in process.sent if isinstance(one, Start))
+    assert longest <= 100
+    assert [len(one.history) for one in start.feeds] == [100, 6]
+
+
+async def _take_nothing(*_: object) -> None:
+    return

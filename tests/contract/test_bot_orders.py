@@ -449,3 +449,74 @@ async def test_analyzers_count_trades(talk: Talk, strategy: Strategies) -> None:
     analysis = (await talk.stop()).analysis
     assert analysis["tradeanalyzer"]["total"] == {"total": 1, "open": 0, "closed": 1}
     assert analysis["tradeanalyzer"]["pnl"]["net"]["total"] == pytest.approx(3.0)
+
+
+FLOODING = """
+    def next(self):
+        for _ in range(3_000):
+            self.buy(size=1)
+    def notify_order(self, order):
+        self.told = getattr(self, "told", 0) + (order.status == order.Rejected)
+    def save_state(self):
+        return {"told": self.told}
+"""
+
+
+async def test_of_a_flood_of_orders_the_service_gets_as_many_as_a_bar_has(
+    talk: Talk, strategy: Strategies
+) -> None:
+    await talk.ready(strategy(FLOODING), feed([1, 2]), most_orders=20)
+    for bar in (1, 2):
+        answer = await talk.bar(3)
+        assert (len(answer.orders), answer.refused) == (20, 2_980)
+        assert answer.state == {"told": 2_980 * bar}, "the strategy hears of each"
+
+
+async def test_a_bracket_for_which_there_is_no_room_is_refused_whole(talk: Talk, strategy: Strategies) -> None:
+    body = """
+        def next(self):
+            self.buy(size=1)
+            self.buy_bracket(size=2, price=2.5, stopprice=2, limitprice=4)
+            self.buy(size=1)
+        def notify_order(self, order):
+            self.note(order.ref, order.getstatusname())
+    """
+    await talk.ready(strategy(body), feed([1, 2]), most_orders=3)
+    answer = await talk.bar(3)
+    assert [one.ref for one in answer.orders] == [1, 5]
+    assert answer.refused == 3
+    assert noted(answer) == [[2, "Rejected"], [3, "Rejected"], [4, "Rejected"]]
+
+
+async def test_what_a_strategy_makes_of_news_counts_with_the_bar(talk: Talk, strategy: Strategies) -> None:
+    body = """
+        def next(self):
+            self.order = self.buy(size=1)
+        def notify_order(self, order):
+            if not order.alive():
+                self.order = self.buy(size=1)
+    """
+    await talk.ready(strategy(body), feed([1, 2]), most_orders=2)
+    await talk.bar(3)
+    assert only_order(await talk.update(update(1, OrderStatus.REJECTED))).ref == 2
+    answer = await talk.update(update(2, OrderStatus.REJECTED))
+    assert (answer.orders, answer.refused) == ((), 1)
+    later = await talk.bar(3)
+    assert [one.ref for one in later.orders] == [4, 5], "what was refused is told with what comes next"
+
+
+@pytest.mark.parametrize("size", ["1", "float('nan')"])
+async def test_who_answers_each_refusal_with_one_more_order_comes_to_an_end(
+    talk: Talk, strategy: Strategies, size: str
+) -> None:
+    body = f"""
+        def next(self):
+            self.note("bar")
+            if len(self.data) == 3:
+                self.buy(size={size})
+        def notify_order(self, order):
+            self.buy(size={size})
+    """
+    await talk.ready(strategy(body), feed([1, 2]), most_orders=0)
+    for _ in range(3):
+        assert noted(await talk.bar(3)) == [["bar"]]

@@ -19,6 +19,7 @@ from tests.bots import PATIENCE, Strategies, Talk, candle, feed, forked_bots, no
 from atf.adapters.bot_processes.forked_bots import ForkedBots
 from atf.adapters.processes.process_table import living_processes, members_of
 from atf.errors import InvariantViolation, TemporaryFailure
+from atf.trading.bot_config import LEAST_MEMORY_MIB
 from atf.trading.bot_messages import Answer, Failed, Said, Stop
 from atf.trading.bot_process import Exited, ProcessLimits
 from atf.trading.order import BotId
@@ -281,8 +282,8 @@ async def test_what_a_bot_has_started_ends_with_it(bots: ForkedBots, strategy: S
     left = [pid for pid in pids if _is_alive(pid)]
     for pid in left:
         os.kill(pid, signal.SIGKILL)
-    if end != "zygote":
     assert left == []
+    if end != "zygote":
         await other.bar(1)
     await other.process.kill()
 
@@ -310,6 +311,105 @@ async def test_one_that_takes_too_much_memory_fails_by_itself(bots: ForkedBots, 
     await talk.send_bars({0: candle(1)})
     failed = await talk.failure()
     assert failed.error.startswith("the strategy needs more memory than there is: its limit is 200 MiB (line")
+
+
+async def _killed_for(talk: Talk) -> str:
+    """What is said of a bot that the zygote has killed."""
+    ended = await talk.hear()
+    assert isinstance(ended, Exited), ended
+    assert (ended.code, ended.signal) == (None, signal.SIGKILL)
+    return str(ended.reason)
+
+
+async def test_one_that_computes_beside_its_bars_is_killed(bots: ForkedBots, strategy: Strategies) -> None:
+    talk = await spawned(bots, ProcessLimits(cpu_seconds_per_minute=1))
+    body = """
+        def next(self):
+            import threading, time
+            end = time.monotonic() + 20
+            def burn():
+                while time.monotonic() < end:
+                    pass
+            threading.Thread(target=burn, daemon=True).start()
+    """
+    await talk.ready(strategy(body), feed([1]))
+    await talk.bar(1)
+    assert "more than 1 s of a processor in a minute (limits.cpu_seconds_per_minute)" in await _killed_for(talk)
+
+
+@pytest.mark.parametrize("noticed", ["os.waitpid(pid, 0)", "time.sleep(0.9)"])
+async def test_what_a_bot_has_started_computes_in_its_name(
+    bots: ForkedBots, strategy: Strategies, noticed: str
+) -> None:
+    talk = await spawned(bots, ProcessLimits(cpu_seconds_per_minute=1))
+    body = f"""
+        def next(self):
+            import os, time
+            for _ in range(4):  # each has ended before it could be seen to take much
+                pid = os.fork()
+                if pid == 0:
+                    os.setsid()
+                    while time.process_time() < 0.6:
+                        pass
+                    os._exit(0)
+                {noticed}
+    """
+    await talk.ready(strategy(body), feed([1]))
+    await talk.send_bars({0: candle(1)})
+    assert "more than 1 s of a processor" in await _killed_for(talk)
+
+
+async def test_one_that_forks_and_forks_is_killed_with_all_of_it(
+    bots: ForkedBots, strategy: Strategies, tmp_path: Path
+) -> None:
+    talk, other = await spawned(bots, ProcessLimits(processes=8)), await spawned(bots)
+    body = """
+        def next(self):
+            import os, signal, time
+            for _ in range(5):
+                if os.fork() == 0:
+                    os.setsid()
+                    signal.alarm(20)
+            with open(os.path.dirname(__file__) + "/pids", "a") as file:
+                file.write(f"{os.getpid()} ")
+            time.sleep(20)
+    """
+    await talk.ready(strategy(body), feed([1]))
+    await other.ready(strategy("pass", "Other"), feed([1]))
+    await talk.send_bars({0: candle(1)})
+    reason = "the strategy has more than 8 processes, its own among them (limits.processes)"
+    assert await _killed_for(talk) == reason
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(pids) > 7
+    assert not any(map(_is_alive, pids))
+    await other.bar(1)
+    await other.process.kill()
+
+
+async def test_processes_share_the_memory_of_their_bot(bots: ForkedBots, strategy: Strategies) -> None:
+    talk = await spawned(bots, ProcessLimits(memory_bytes=200 * MIB))
+    body = """
+        def next(self):
+            import os, signal, time
+            for _ in range(3):
+                if os.fork() == 0:
+                    signal.alarm(20)
+                    kept = bytearray(b"x") * (90 * 2**20)
+                    time.sleep(20)
+    """
+    await talk.ready(strategy(body), feed([1]))
+    await talk.bar(1)
+    assert "took more than 200 MiB together (limits.memory_mib)" in await _killed_for(talk)
+
+
+async def test_the_least_memory_that_may_be_configured_is_enough_to_trade(
+    bots: ForkedBots, strategy: Strategies
+) -> None:
+    talk = await spawned(bots, ProcessLimits(memory_bytes=LEAST_MEMORY_MIB * MIB))
+    await talk.ready("sma_cross", feed(range(1, 251)))
+    for close in range(20):
+        await talk.bar(close + 1)
+    await talk.process.kill()
 
 
 async def test_a_message_too_large_ends_the_bot(talk: Talk, strategy: Strategies) -> None:

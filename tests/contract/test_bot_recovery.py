@@ -206,6 +206,11 @@ async def test_state_is_in_every_answer_and_comes_back_when_all_else_is_there(
         ("{'a': float('nan')}", "the strategy's state holds NaN at a, which JSON cannot hold; use null"),
         ("{'a': 'x' * 65536}", "the strategy's state has 65544 bytes as JSON; at most 65536 are allowed"),
         ("[1]", "the strategy's state must be a JSON object (a dict), not a list"),
+        (
+            "{'a': ['\\\\u0000', {'b': 'x\\0'}]}",
+            "the strategy's state holds NUL or half of a surrogate pair at a[1].b",
+        ),
+        ("{'\\ud800': 1}", "the strategy's state holds NUL or half of a surrogate pair at '\\ud800'"),
     ],
 )
 async def test_a_state_that_cannot_be_stored_fails_in_one_sentence(
@@ -229,6 +234,15 @@ async def test_a_state_of_the_largest_size_is_kept(talk: Talk, strategy: Strateg
     state = (await talk.bar(3)).state
     assert state is not None
     assert len(state["a"]) == 65528
+
+
+async def test_a_state_may_hold_any_text_that_there_is(talk: Talk, strategy: Strategies) -> None:
+    body = r"""
+        def save_state(self):
+            return {"\U0001f600": ["\\u0000", "\U0001f600" * 5000]}
+    """
+    await talk.ready(strategy(body), feed([1, 2]))
+    assert (await talk.bar(3)).state == {"\U0001f600": ["\\u0000", "\U0001f600" * 5000]}
 
 
 async def test_a_state_that_cannot_be_loaded_fails_the_start(talk: Talk, strategy: Strategies) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from benchmarks.bench import Bench, Options
+from benchmarks.misbehaviour import KINDS
 from benchmarks.peers import compared_peers, installed_peers
 from benchmarks.run import main
 from rich.console import Console
@@ -43,6 +44,11 @@ GOALS = {
         "order_of_one_p50": "value <= 8",
         "orders_at_once_p50": "value <= 60",
         "orders_at_once_p99": "value <= 150",
+    },
+    "isolation": {
+        f"{kind}_{figure}": "value <= 50"
+        for kind in (*KINDS, "raises_with_history")
+        for figure in ("later", "latest")
     },
     "bots": {
         "bots_ready": "value <= 5",

@@ -16,6 +16,7 @@ BREAKING = '''
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -24,12 +25,13 @@ import backtrader as bt
 class Breaking(bt.Strategy):
     """Trades as it is told, and does one bad thing at a bar of its own."""
 
-    params = (("how", ""), ("at", 1), ("tokens", ""), ("buy_at", ()), ("sell_at", ()))
+    params = (("how", ""), ("at", 1), ("always", False), ("tokens", ""), ("buy_at", ()), ("sell_at", ()))
 
     def __init__(self):
         self.count = 0
         self.pids = []
         self.child = None
+        self.rejected = 0
 
     def next(self):
         self.count += 1
@@ -38,7 +40,7 @@ class Breaking(bt.Strategy):
             self.buy(size=2)
         if self.count in self.p.sell_at:
             self.sell(size=2)
-        if self.count == self.p.at and self.p.how:
+        if self.p.how and (self.p.always or self.count == self.p.at):
             getattr(self, self.p.how)()
         if self.p.tokens:
             self.fail_if_there_is_a_token()
@@ -55,6 +57,14 @@ class Breaking(bt.Strategy):
 
     def grows(self):
         self.kept = bytearray(b"x") * (155 * 2**20)
+
+    def burns(self):
+        """Answer at once, and compute beside it for a while."""
+        end = time.monotonic() + 20
+        def burn():
+            while time.monotonic() < end:
+                pass
+        threading.Thread(target=burn, daemon=True).start()
 
     def exits(self):
         os._exit(3)
@@ -78,8 +88,11 @@ class Breaking(bt.Strategy):
             token.unlink()
             raise ValueError("there was a token")
 
+    def notify_order(self, order):
+        self.rejected += order.status == order.Rejected
+
     def save_state(self):
-        return {"count": self.count, "pids": self.pids, "child": self.child}
+        return {"count": self.count, "pids": self.pids, "child": self.child, "rejected": self.rejected}
 
     def load_state(self, state):
         self.count, self.pids = state["count"], state["pids"]
@@ -151,12 +164,14 @@ async def test_what_a_strategy_does_to_its_process_stops_its_own_bot_only(desk: 
 
 
 async def assert_flood_is_cut(desk: TradingDesk, bot_id: int) -> None:
-    orders = await desk.rows.all("SELECT status, reason FROM trading_orders WHERE bot_id = :id", id=bot_id)
-    refused = [order for order in orders if order.status == "rejected"]
-    assert (len(orders), len(refused)) == (50, 45)
-    assert {order.reason for order in refused} == {
-        "risk: a bar has 5 orders at most (risk.max_orders_per_bar)",
-    }
+    orders = await desk.rows.all("SELECT status FROM trading_orders WHERE bot_id = :id", id=bot_id)
+    assert [order.status for order in orders] == ["filled"] * 5
+    said = await desk.rows.all(
+        "SELECT level, text FROM trading_bot_events WHERE bot_id = :id AND kind = 'refused'", id=bot_id
+    )
+    text = "45 orders: a bar has 5 at most (risk.max_orders_per_bar)"
+    assert [tuple(one) for one in said] == [("warning", text)]
+    assert (await state(desk, bot_id))["rejected"] == 45, "the strategy has heard of each"
 
 
 def assert_print_is_cut(desk: TradingDesk, bot_id: int) -> None:
@@ -186,6 +201,25 @@ async def test_failures_are_counted_and_forgotten_after_three_healthy_intervals(
         await desk.books_agree(bot_id)
     assert (await state(desk, bot_id))["count"] == 2, "each bar is done once, however often it was begun"
     assert await desk.rows.value("SELECT count(*) FROM msg_messages") == 0
+
+
+async def test_who_computes_beside_its_bars_for_too_long_fails_and_is_given_up(desk: TradingDesk) -> None:
+    limits = {"cpu_seconds_per_minute": 1}
+    burning = await add(desk, "burning", {"how": "burns", "always": True}, limits=limits)
+    good = await add(desk, "good", {"buy_at": [1, 3], "sell_at": [2]})
+    async with desk.running():
+        for count in (1, 2, 3):
+            await desk.bar()
+            failed = "SELECT error_count >= :count AND status = 'running' FROM trading_bots WHERE id = :id"
+            await desk.until(failed, count=count, id=burning)
+        await desk.bar()
+        await desk.until_status("error", burning)
+        await desk.books_agree(good)
+    found = await bot(desk, burning)
+    reason = "the strategy took more than 1 s of a processor in a minute (limits.cpu_seconds_per_minute)"
+    assert (found.error_count, found.last_error) == (3, reason)
+    assert await desk.rows.value("SELECT count(*) FROM msg_messages") == 1
+    assert (await bot(desk, good)).error_count == 0
 
 
 async def until_it_has_told(desk: TradingDesk, bot_id: int) -> None:

@@ -30,6 +30,8 @@ _STRAGGLERS: Final = timedelta(seconds=2)
 """How long the bars of a bot's other symbols are waited for."""
 _POLL: Final = timedelta(seconds=1)
 _FRESHEST: Final = timedelta(minutes=1)
+_AT_ONCE: Final = 250
+"""Bars of a history that are worked on before others have their turn: a bot may want a hundred thousand."""
 
 
 class SeenTime:
@@ -111,13 +113,14 @@ class BarFeed:
 
         Errors: NotFound, TemporaryFailure of the data.
         """
-        now = self._seen.at = await self._clock.now()
-        bars = {s: _rows(await self._data.closed_bars(s, timeframe, now, count + 1)) for s in symbols}
-        newest = max((rows[-1][0] for rows in bars.values() if rows), default=None)
-        is_missed = newest is not None and done_until is not None and done_until < newest
-        cut = newest if is_missed and newest is not None and not _is_late(newest, timeframe, now) else None
-        history = {s: [r for r in rows if cut is None or r[0] < cut][-count:] for s, rows in bars.items()}
+        now = await self._clock.now()
+        bars = {symbol: await self._history(symbol, timeframe, now, count + 1) for symbol in symbols}
         async with self._handing_out:
+            now = self._seen.at = await self._clock.now()
+            newest = max((rows[-1][0] for rows in bars.values() if rows), default=None)
+            is_missed = newest is not None and done_until is not None and done_until < newest
+            cut = newest if is_missed and newest is not None and not _is_late(newest, timeframe, now) else None
+            history = {s: [r for r in rows if cut is None or r[0] < cut][-count:] for s, rows in bars.items()}
             if done_until is not None:  # what rests at a venue of our own lives on while nobody looks
                 await self._match_missed(history, timeframe, done_until)
             given = max((rows[-1][0] for rows in history.values() if rows), default=done_until)
@@ -125,6 +128,16 @@ class BarFeed:
             self._subscriptions[bot_id] = made
         self._woken.set()
         return made
+
+    async def _history(
+        self, symbol: str, timeframe: Timeframe, now: datetime, count: int
+    ) -> list[tuple[datetime, Candle]]:
+        bars = await self._data.closed_bars(symbol, timeframe, now, count)
+        rows: list[tuple[datetime, Candle]] = []
+        for begin in range(0, len(bars), _AT_ONCE):
+            rows += _rows(bars, begin, begin + _AT_ONCE)
+            await asyncio.sleep(0)
+        return rows
 
     async def _match_missed(
         self, history: Mapping[str, Sequence[tuple[datetime, Candle]]], timeframe: Timeframe, since: datetime
@@ -244,7 +257,7 @@ def _is_late(at: datetime, timeframe: Timeframe, now: datetime) -> bool:
     return now - (at + timeframe.length) > max(_FRESHEST, timeframe.length)
 
 
-def _rows(bars: Bars) -> list[tuple[datetime, Candle]]:
+def _rows(bars: Bars, begin: int = 0, end: int | None = None) -> list[tuple[datetime, Candle]]:
     columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
-    values = zip(*(column.tolist() for column in columns), strict=True)
-    return [(bars.time_at(index), candle) for index, candle in enumerate(values)]
+    values = zip(*(column[begin:end].tolist() for column in columns), strict=True)
+    return [(bars.time_at(index), candle) for index, candle in enumerate(values, begin)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -24,6 +24,7 @@ from atf.trading.bot_messages import (
     NewBar,
     OrderUpdate,
     OrderUpdates,
+    Past,
     Ready,
     Said,
     Start,
@@ -32,6 +33,8 @@ from atf.trading.bot_messages import (
 )
 from atf.trading.bot_process import BotProcess, Exited
 
+_BARS_AT_ONCE: Final = 100
+"""Of a history in one message: to write them takes half a millisecond, for which all other bots wait."""
 _TO_STOP: Final = timedelta(seconds=5)
 """For the strategy's own ``stop``; what takes longer is killed, and has nothing that is not committed."""
 
@@ -77,8 +80,15 @@ class BaseTradingBot:
         return self._process.pid
 
     async def begin(self, start: Start) -> None:
-        """Hand the process what it begins with, before anything else."""
-        await self._process.send(start)
+        """Hand the process what it begins with, before anything else; a long history piece by piece."""
+        for number, feed in enumerate(start.feeds):
+            older = len(feed.history) - _BARS_AT_ONCE
+            for begin in range(0, older, _BARS_AT_ONCE):
+                end = min(begin + _BARS_AT_ONCE, older)
+                await self._process.send(Past(number, feed.history[begin:end]))
+                await asyncio.sleep(0)  # others have their turn
+        newest = [replace(feed, history=feed.history[-_BARS_AT_ONCE:]) for feed in start.feeds]
+        await self._process.send(replace(start, feeds=newest))
 
     async def until_ready(self, within: timedelta) -> Ready:
         """Wait until the strategy is built and warm. Errors: BotFailed with what is wrong with it."""
@@ -158,7 +168,7 @@ class BaseTradingBot:
         said = await self._process.receive()
         if isinstance(said, Exited):
             how = f"was killed by signal {said.signal}" if said.signal else f"ended with status {said.code}"
-            raise BotFailed(f"the strategy's process {how}")
+            raise BotFailed(said.reason or f"the strategy's process {how}")
         return said
 
     async def _hear(self, said: FromBot) -> None:

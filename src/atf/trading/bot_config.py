@@ -26,6 +26,9 @@ from atf.trading.trading_hours import TradingHours, parse_hours
 Document = Mapping[str, Any]
 RECOVERED: Final = ("_recovered_positions", "_recovered_trades")
 """What a strategy finds in its configuration after a crash."""
+LEAST_MEMORY_MIB: Final = 128
+_IDLE_MIB: Final = 70
+"""What the process of a bot has that does nothing, as its limit counts it: Python, NumPy and Backtrader."""
 _HISTORY_BARS: Final = 250
 _SCHEMA: Final = SchemaValidator("atf.trading")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -49,10 +52,15 @@ class StrategyChoice:
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """What a bot's process may use; ``step``: how long the strategy may take for one bar."""
+    """What a bot's process may use; ``step``: how long the strategy may take for one bar.
+
+    ``cpu_seconds_per_minute``: with all that it has started, beside its bars as well. ``processes``: at a time.
+    """
 
     memory_mib: int = 512
     step: timedelta = timedelta(seconds=10)
+    cpu_seconds_per_minute: float = 60.0
+    processes: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ def parse_bot_config(document: object) -> BotConfig:
         raise InvalidInput(f"must be a JSON object, got {shown(document)}", field="config")
     require_storable(document)
     problems = Problems()
-    for check in (_refuse_recovered, _check_shape, *_READERS.values(), _check_size):
+    for check in (_refuse_recovered, _check_memory, _check_shape, *_READERS.values(), _check_size):
         with problems:
             check(document)
     problems.raise_any()
@@ -115,8 +123,12 @@ def _read(document: Document) -> BotConfig:
 
 def _limits(given: Document) -> ProcessLimits:
     usual = ProcessLimits()
-    step = timedelta(seconds=given["step_seconds"]) if "step_seconds" in given else usual.step
-    return ProcessLimits(int(given.get("memory_mib", usual.memory_mib)), step)
+    return ProcessLimits(
+        memory_mib=int(given.get("memory_mib", usual.memory_mib)),
+        step=timedelta(seconds=given["step_seconds"]) if "step_seconds" in given else usual.step,
+        cpu_seconds_per_minute=float(given.get("cpu_seconds_per_minute", usual.cpu_seconds_per_minute)),
+        processes=int(given.get("processes", usual.processes)),
+    )
 
 
 def _refuse_recovered(document: Document) -> None:
@@ -127,6 +139,17 @@ def _refuse_recovered(document: Document) -> None:
                 InvalidInput("is what a start fills in from the books; it cannot be configured", field=name)
             )
     problems.raise_any()
+
+
+def _check_memory(document: Document) -> None:
+    """Say more than the schema would of a limit with which no bot could start."""
+    limits = document.get("limits")
+    given = limits.get("memory_mib") if isinstance(limits, Mapping) else None
+    if type(given) is int and given < LEAST_MEMORY_MIB:
+        raise InvalidInput(
+            f"must be at least {LEAST_MEMORY_MIB}, as a bot that does nothing has some {_IDLE_MIB}, got {given}",
+            field="limits.memory_mib",
+        )
 
 
 def _check_shape(document: Document) -> None:

@@ -10,13 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from atf.market.bars import Timeframe
 from atf.trading.order import BotId, ClientOrderId, OrderStatus, OrderTerms
 
 Candle = tuple[float, float, float, float, float]
 """Open, high, low, close, volume."""
+MOST_ORDERS: Final = 1000
+"""Orders of one answer, whatever a bot is configured to: what asks for more is not even read."""
+MOST: Final = "most"
+"""How a field's metadata says how many entries it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,12 @@ class OpenOrder:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first message: everything that the bot begins with. Answered by ``Ready`` or ``Failed``.
+    """The first message after ``Past``: everything that the bot begins with. Answered by ``Ready`` or ``Failed``.
 
     ``strategy``: a built-in one's name, or ``FILE.py:CLASS``, or ``module:CLASS``. ``config`` as the strategy may
     read it, with ``_recovered_positions`` and ``_recovered_trades``. ``fee_fraction`` of an order's value, as a
     forecast: what is charged comes with the fills. ``next_ref``: how the strategy's next order is called.
+    ``most_orders``: so many it may make at one bar, and what it makes of the news of orders until the next.
     """
 
     bot_id: BotId
@@ -81,6 +86,7 @@ class Start:
     positions: Sequence[HeldPosition] = ()
     orders: Sequence[OpenOrder] = ()
     next_ref: int = 1
+    most_orders: int = MOST_ORDERS
     state: Mapping[str, Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -139,7 +145,18 @@ class Stop:
     reason: str
 
 
-ToBot = Start | NewBar | OrderUpdates | Stop
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Bars of the series with this index, before those that ``Start`` has of it; comes before ``Start``.
+
+    A long history comes in many of them, oldest first, as writing a message holds up all other bots.
+    """
+
+    feed: int
+    bars: Sequence[tuple[datetime, Candle]]
+
+
+ToBot = Past | Start | NewBar | OrderUpdates | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +188,15 @@ class Ready:
 class Answer:
     """What the strategy wants after a ``NewBar`` or ``OrderUpdates`` of this number.
 
-    ``state``: the strategy's own, None if it keeps none; committed together with the orders.
+    ``state``: the strategy's own, None if it keeps none; committed together with the orders. ``refused``: how
+    many orders more it has made than it may; they have ended where it runs.
     """
 
     number: int
-    orders: Sequence[OrderRequest] = ()
+    orders: Sequence[OrderRequest] = field(default=(), metadata={MOST: MOST_ORDERS})
     cancels: Sequence[int] = ()
     state: Mapping[str, Any] | None = None
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

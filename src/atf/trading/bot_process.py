@@ -12,17 +12,28 @@ from atf.trading.order import BotId
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """What a bot's process may take: ``memory_bytes`` of its own data; the system refuses more."""
+    """What a bot may take; who takes more fails.
+
+    ``memory_bytes`` of its process's own data, of which the system refuses more; what it has started has the same
+    limit each, and so have all of them together. ``cpu_seconds_per_minute``: how long all of them may compute in
+    any minute. ``processes``: how many there may be, the bot's own among them.
+    """
 
     memory_bytes: int = 512 * 2**20
+    cpu_seconds_per_minute: float = 60.0
+    processes: int = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process is gone; ``signal`` if it was killed by one, ``code`` if it ended by itself."""
+    """The process is gone; ``signal`` if it was killed by one, ``code`` if it ended by itself.
+
+    ``reason``: a sentence that says which limit it was killed for; None if it was for none.
+    """
 
     code: int | None
     signal: int | None
+    reason: str | None = None
 
 
 class BotProcess(Protocol):

@@ -19,7 +19,7 @@ from math import isnan, nan
 from typing import Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from atf.errors import InvariantViolation
-from atf.trading.bot_messages import FromBot, ToBot
+from atf.trading.bot_messages import MOST, FromBot, ToBot
 
 LONGEST_TO_BOT: Final = 64 * 2**20
 """Bytes of a message to a bot: a start with years of bars."""
@@ -112,7 +112,7 @@ def _coder(kind: Any) -> _Coder:
 
 def _dataclass(kind: Any) -> _Coder:
     hints = get_type_hints(kind)
-    coders = {one.name: _coder(hints[one.name]) for one in fields(kind)}
+    coders = {one.name: _limited(_coder(hints[one.name]), one.metadata.get(MOST)) for one in fields(kind)}
     needed = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
 
     def write(value: Any) -> dict[str, Any]:
@@ -134,6 +134,19 @@ def _field(name: str, coder: _Coder, value: Any) -> Any:
         return coder.read(value)
     except _Wrong as exc:
         raise _Wrong(f"{name}: {exc}") from exc
+
+
+def _limited(coder: _Coder, most: int | None) -> _Coder:
+    """Refuse what has too many entries before the first of them is read."""
+    if most is None:
+        return coder
+
+    def read(value: Any) -> Any:
+        if len(_of(list, value)) > most:
+            raise _Wrong(f"{len(value)} values where {most} are allowed")
+        return coder.read(value)
+
+    return _Coder(coder.write, read)
 
 
 def _optional(kind: Any) -> _Coder:

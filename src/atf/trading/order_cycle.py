@@ -30,7 +30,7 @@ from atf.trading.broker import Broker, Instrument, VenueEvent, VenueOrder, Venue
 from atf.trading.fill import Fill
 from atf.trading.order import OWN_REF, ClientOrderId, Order, OrderStatus, OrderTerms
 from atf.trading.order_making import OrderMaker
-from atf.trading.order_updates import update_of
+from atf.trading.order_updates import refusal_of, update_of
 from atf.trading.outcome_policy import Outcome, after_looking_up, after_sending
 from atf.trading.risk import RiskLimits
 
@@ -95,18 +95,30 @@ class OrderCycle:
         async with self._lock:
             now = self._desk.clock.now()
             made = self._maker.make(self.book, answer, bar_at, self.trading_state, now)
-            if made.is_nothing and not is_bar:
+            if made.is_nothing and not answer.refused and not is_bar:
                 return
-            book = with_heard(_with_answer(made.book, answer), heard)
-            new_orders = [*made.to_send, *made.refused]
-            change = BotChange(book, new_orders, made.cancels, is_bar=is_bar, events=_refusals(made.refused))
+            change = BotChange(
+                with_heard(_with_answer(made.book, answer), heard),
+                new_orders=[*made.to_send, *made.refused],
+                orders=made.cancels,
+                is_bar=is_bar,
+                events=_refusals(made.refused) + self._flood(len(made.beyond) + answer.refused),
+            )
             self._sending |= {order.client_order_id for order in made.to_send}
-            await self._commit(change, told=[update_of(order, now) for order in made.refused])
+            told = [update_of(order, now) for order in made.refused]
+            told += [refusal_of(request, now) for request in made.beyond]
+            await self._commit(change, told=told)
         await pause_point("trading.after_intent")
         for chain in made.chains():
             self._start_sending(chain)
         for order in made.cancels:
             self._start_cancelling(order)
+
+    def _flood(self, beyond: int) -> list[BotEvent]:
+        """Say once how many orders there were too many: a row of each would be a flood of its own."""
+        most = self._desk.limits.max_orders_per_bar
+        text = f"{beyond} orders: a bar has {most} at most (risk.max_orders_per_bar)"
+        return [BotEvent("refused", text, "warning")] if beyond else []
 
     async def send_own(self, terms: OrderTerms, *, why: str) -> None:
         """Send an order that the service itself makes, such as to close what a bot holds; no limit stops it."""
@@ -388,7 +400,7 @@ def _with_answer(book: BotBook, answer: Answer) -> BotBook:
     return replace(book, state=answer.state, highest_equity=max(book.highest_equity, book.equity))
 
 
-def _refusals(refused: Sequence[Order]) -> Sequence[BotEvent]:
+def _refusals(refused: Sequence[Order]) -> list[BotEvent]:
     return [BotEvent("refused", f"{_words(order)}: {order.reason}", "warning") for order in refused]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from atf.trading.bot_messages import OrderUpdate
+from atf.trading.bot_messages import OrderRequest, OrderUpdate
 from atf.trading.fill import Fill
-from atf.trading.order import Order
+from atf.trading.order import Order, OrderStatus
+from atf.trading.position import ZERO
 from atf.trading.risk import LACKS_CAPITAL
 
 
@@ -24,3 +25,8 @@ def update_of(order: Order, at: datetime, fill: Fill | None = None) -> OrderUpda
         reason=order.reason,
         lacks_cash=order.reason is not None and LACKS_CAPITAL in order.reason,
     )
+
+
+def refusal_of(request: OrderRequest, at: datetime) -> OrderUpdate:
+    """Return the end of an order that was not even written down."""
+    return OrderUpdate(request.ref, OrderStatus.REJECTED, ZERO, None, ZERO, at)

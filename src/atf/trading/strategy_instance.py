@@ -216,7 +216,8 @@ class StrategyInstance:
             await asyncio.sleep(next(pauses, _VENUE_PAUSES[-1]))
 
     async def _start_process(self, cycle: OrderCycle, subscription: Subscription) -> BaseTradingBot:
-        limits = ProcessLimits(memory_bytes=self.config.limits.memory_mib * MIB)
+        given = self.config.limits
+        limits = ProcessLimits(given.memory_mib * MIB, given.cpu_seconds_per_minute, given.processes)
         process = BaseTradingBot(
             await self._house.processes.spawn(self.bot.id, limits),
             self._take,
@@ -257,6 +258,7 @@ class StrategyInstance:
             ],
             cash=book.cash,
             next_ref=book.next_ref,
+            most_orders=config.risk.max_orders_per_bar,
             **self._recovered_state(book, ended, recovered),
         )
 

@@ -144,9 +144,9 @@ class _Trial:
                     self._said += [text] if len(self._said) < _MOST_SAID else []
                 case Failed(error):
                     raise InvalidInput(error)
-                case Exited(code, signal):
+                case Exited(code, signal, reason):
                     how = f"with exit code {code}" if signal is None else f"by signal {signal}"
-                    raise InvalidInput(f"its process ended {how}")
+                    raise InvalidInput(reason or f"its process ended {how}")
                 case message if isinstance(message, kind):
                     return message
                 case message:

@@ -147,3 +147,15 @@ async def test_data_that_is_away_is_said(market: Market) -> None:
     async with feeding(market) as feed:
         with pytest.raises(TemporaryFailure, match="nobody has them now"):
             await subscribed(feed, 1, "AAPL")
+
+
+async def test_a_long_history_lets_others_have_their_turn(market: Market) -> None:
+    market.at = BEGIN + 20_000 * MINUTE
+    feed, turns = BarFeed(cast("Any", market), cast("Any", market), market, SeenTime(BEGIN)), 0
+    coming = asyncio.create_task(feed.subscribe(BotId(1), ["AAPL"], Timeframe.M1, 15_000, None))
+    while not coming.done():
+        await asyncio.sleep(0)
+        turns += 1
+    history = (await coming).history["AAPL"]
+    assert [at for at, _ in history] == [BEGIN + n * MINUTE for n in range(5_000, 20_000)]
+    assert turns > 15

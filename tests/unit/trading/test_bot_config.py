@@ -19,7 +19,15 @@ from tests.odd_documents import changed
 from atf.errors import InvalidInput
 from atf.market.bars import Timeframe
 from atf.trading.bot import StartupPositionPolicy
-from atf.trading.bot_config import RECOVERED, BotConfig, ProcessLimits, StrategyChoice, parse_bot_config
+from atf.trading.bot_config import (
+    LEAST_MEMORY_MIB,
+    RECOVERED,
+    BotConfig,
+    ProcessLimits,
+    StrategyChoice,
+    parse_bot_config,
+)
+from atf.trading.bot_messages import MOST_ORDERS
 from atf.trading.config_changes import merged
 from atf.trading.risk import RiskLimits
 from atf.trading.schema_check import check_bot_schemas
@@ -61,7 +69,8 @@ def test_a_small_configuration_has_the_defaults_of_the_types_and_of_the_schema()
     assert properties["history_bars"]["default"] == read.history_bars
     assert properties["startup_position_policy"]["default"] == read.startup_position_policy
     limits = {name: one["default"] for name, one in properties["limits"]["properties"].items()}
-    assert ProcessLimits(limits["memory_mib"], timedelta(seconds=limits["step_seconds"])) == ProcessLimits()
+    step = timedelta(seconds=limits.pop("step_seconds"))
+    assert ProcessLimits(step=step, **limits) == ProcessLimits()
     risk = properties["risk"]["properties"]
     assert RiskLimits(**{name: one.get("default") for name, one in risk.items()}) == RiskLimits()
 
@@ -73,13 +82,15 @@ def test_a_full_configuration_says_all_that_it_can() -> None:
     assert read.risk == RiskLimits(Decimal(5000), max_drawdown_fraction=Decimal("0.2"), may_short=False)
     assert read.hours is not None
     assert read.hours.calendar == "XNYS"
-    assert read.limits == ProcessLimits(1024, timedelta(seconds=5))
+    assert read.limits == ProcessLimits(1024, timedelta(seconds=5), cpu_seconds_per_minute=30, processes=1)
 
 
 def test_the_schema_knows_every_limit_policy_and_timeframe_and_accepts_its_examples() -> None:
     assert {finding.problem for finding in check_bot_schemas()} == {None}
     properties = SCHEMA["properties"]
     assert set(properties["risk"]["properties"]) == {one.name for one in fields(RiskLimits)}
+    assert properties["limits"]["properties"]["memory_mib"]["minimum"] == LEAST_MEMORY_MIB
+    assert properties["risk"]["properties"]["max_orders_per_bar"]["maximum"] == MOST_ORDERS
     assert properties["startup_position_policy"]["enum"] == list(StartupPositionPolicy)
     assert properties["timeframe"]["enum"] == list(Timeframe) == properties["resample"]["items"]["enum"]
 
@@ -95,7 +106,7 @@ def test_all_that_is_wrong_is_told_at_once_by_path() -> None:
         "leverage": 3,
         "risk": {"max_order_value": "lots", "max_orders_per_bar": 0},
         "schedule": {"hours": "9-5", "timezone": "Mars", "days": ["someday"]},
-        "limits": {"memory_mib": 8, "step_seconds": "long"},
+        "limits": {"memory_mib": 8, "step_seconds": "long", "cpu_seconds_per_minute": 0},
     }
     found = problems(document)
     assert set(found) == {
@@ -108,7 +119,7 @@ def test_all_that_is_wrong_is_told_at_once_by_path() -> None:
             "schedule.hours",
             "schedule.timezone",
         ),
-        *("schedule.days[0]", "limits.memory_mib", "limits.step_seconds"),
+        *("schedule.days[0]", "limits.memory_mib", "limits.step_seconds", "limits.cpu_seconds_per_minute"),
     }
     assert found["riskk"] == "unknown field; did you mean 'risk'?"
     assert found["strategy.nme"] == "unknown field; did you mean 'name'?"
@@ -157,6 +168,12 @@ def test_what_is_no_amount_is_refused_by_name(written: object) -> None:
         ("risk.max_open_orders", 2.5, "must be an integer"),
         ("history_bars", -1, "minimum"),
         ("limits.memory_mib", 9000, "maximum"),
+        ("limits.memory_mib", 127, "must be at least 128, as a bot that does nothing has some 70, got 127"),
+        ("limits.memory_mib", True, "must be an integer"),
+        ("limits.processes", 0, "minimum of 1"),
+        ("limits.cpu_seconds_per_minute", 0.5, "minimum of 1"),
+        ("limits.cpu_seconds_per_minute", 6001, "maximum of 6000"),
+        ("limits.cpu_seconds_per_minute", "60", "must be a number"),
         ("limits.step_seconds", 0, "minimum"),
         ("resample", ["5m"], "must be longer than the timeframe 15m, got 5m"),
         ("startup_position_policy", "resum", "did you mean 'resume'?"),

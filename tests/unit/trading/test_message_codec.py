@@ -14,7 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atf.errors import InvariantViolation
-from atf.trading.bot_messages import Answer, Candle, FromBot, Heartbeat, NewBar, OrderRequest, Said, Stop, ToBot
+from atf.trading.bot_messages import (
+    MOST_ORDERS,
+    Answer,
+    Candle,
+    FromBot,
+    Heartbeat,
+    NewBar,
+    OrderRequest,
+    Said,
+    Stop,
+    ToBot,
+)
 from atf.trading.message_codec import decode_from_bot, decode_to_bot, encode
 from atf.trading.order import OrderTerms, OrderType, Side
 
@@ -162,3 +173,15 @@ def test_bars_are_checked(bars: Any) -> None:
     body = {"kind": "NewBar", "number": 1, "open_time": AT.isoformat(), "bars": bars, "cash": "1", "value": "1"}
     with pytest.raises(InvariantViolation, match="bars"):
         decode_to_bot(json.dumps(body).encode())
+
+
+def test_an_answer_with_too_many_orders_is_refused_before_the_first_of_them_is_read() -> None:
+    body = encode(Answer(1))
+    allowed, too_many = (
+        body.replace(b'"orders":[]', b'"orders":[' + b",".join([b"null"] * count) + b"]")
+        for count in (MOST_ORDERS, MOST_ORDERS + 1)
+    )
+    with pytest.raises(InvariantViolation, match="a NoneType where a dict is"):
+        decode_from_bot(allowed)
+    with pytest.raises(InvariantViolation, match="orders: 1001 values where 1000 are allowed"):
+        decode_from_bot(too_many)

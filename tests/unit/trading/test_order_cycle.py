@@ -191,6 +191,25 @@ async def test_what_risk_refuses_is_written_down_told_and_not_sent(desk: Desk) -
     assert (desk.strategy.heard[0].ref, desk.strategy.heard[0].status) == (1, OrderStatus.REJECTED)
 
 
+async def test_of_a_flood_as_much_is_kept_as_a_bar_has_and_the_rest_is_one_event() -> None:
+    book = BotBook(BOT, Decimal(10_000), marks={"AAPL": Decimal(100)})
+    desk = desk_of(book, RiskLimits(max_orders_per_bar=2))
+    await desk.cycle.take(replace(answer(*map(request, range(1, 6))), refused=90), BAR, is_bar=True)
+    await desk.is_(OrderStatus.ACCEPTED, SECOND)
+    (change, *_) = desk.books.committed
+    assert [order.ref for order in change.new_orders] == [1, 2]
+    told = [(event.kind, event.level, event.text) for event in change.events]
+    assert told == [("refused", "warning", "93 orders: a bar has 2 at most (risk.max_orders_per_bar)")]
+    refused = [(one.ref, one.status) for one in desk.strategy.heard[:3]]
+    assert refused == [(ref, OrderStatus.REJECTED) for ref in (3, 4, 5)]
+    assert (change.book.next_ref, change.book.order_number) == (6, 2)
+    await desk.take(request(6), is_bar=False)
+    await desk.cycle.take(replace(answer(), refused=1), BAR, is_bar=False)
+    assert [len(one.events) for one in desk.books.committed[-2:]] == [1, 1], "news of orders count with their bar"
+    assert len(desk.books.orders) == 2
+    await desk.cycle.close()
+
+
 async def test_the_children_of_a_bracket_go_out_behind_their_parent_as_one_group(desk: Desk) -> None:
     await desk.take(
         request(1, "1"),

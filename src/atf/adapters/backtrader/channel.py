@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 from atf.adapters.processes.frames import FrameReader, write_frame
+from atf.errors import PermanentFailure
 from atf.trading.bot_messages import FromBot, Heartbeat, ToBot
-from atf.trading.message_codec import LONGEST_TO_BOT, decode_to_bot, encode
+from atf.trading.message_codec import LONGEST_FROM_BOT, LONGEST_TO_BOT, decode_to_bot, encode
 
 _PIECE: Final = 65_536
 _BEAT_SECONDS: Final = 1.0
@@ -42,11 +43,15 @@ class Channel:
         return len(self._received)
 
     def send(self, message: FromBot) -> None:
-        """Say something. Errors: ServiceGone."""
+        """Say something. Errors: ServiceGone; PermanentFailure if it is more than the service would listen to."""
         if os.getpid() != self._owner:
             os._exit(0)  # a copy that the strategy has made of this process: it must not speak for it
+        body = encode(message)
+        if len(body) > LONGEST_FROM_BOT:
+            said = f"{len(body)} bytes, where {LONGEST_FROM_BOT} are allowed"
+            raise PermanentFailure(f"the strategy's {type(message).__name__} has {said}")
         try:
-            write_frame(self._descriptor, encode(message))
+            write_frame(self._descriptor, body)
         except OSError as exc:
             raise ServiceGone from exc
 

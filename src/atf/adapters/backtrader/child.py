@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +20,7 @@ from atf.adapters.backtrader.said import Voice, speak_through
 from atf.adapters.backtrader.strategy_loading import check_params, load_strategy
 from atf.errors import InvalidInput, InvariantViolation
 from atf.market.bars import Timeframe
-from atf.trading.bot_messages import Feed, Heartbeat, Said, Start, Stopped
+from atf.trading.bot_messages import Candle, Feed, Heartbeat, Past, Said, Start, Stopped
 
 
 class _Engine(bt.Cerebro):  # type: ignore[misc]
@@ -63,9 +65,7 @@ def _fail(channel: Channel, error: BaseException) -> int:
 
 
 def _run(channel: Channel, voice: Voice) -> Stopped:
-    start = channel.receive(_nothing_yet)
-    if not isinstance(start, Start):
-        raise InvariantViolation(f"the first message is {type(start).__name__}, not Start")
+    start = _hear_start(channel)
     conversation = Conversation(start, channel, voice)
     cerebro = _Engine(conversation)
     cerebro.setbroker(conversation.broker)
@@ -79,6 +79,17 @@ def _run(channel: Channel, voice: Voice) -> Stopped:
         raise InvariantViolation("the strategy does not want to run with these series")
     conversation.finish(cerebro)
     return Stopped(analysis_of(found[0]))
+
+
+def _hear_start(channel: Channel) -> Start:
+    """Return what the bot begins with, each series with all of its past."""
+    past: dict[int, list[tuple[datetime, Candle]]] = defaultdict(list)
+    while isinstance(message := channel.receive(_nothing_yet), Past):
+        past[message.feed] += message.bars
+    if not isinstance(message, Start):
+        raise InvariantViolation(f"the first message is {type(message).__name__}, not Start")
+    feeds = [replace(feed, history=(*past[number], *feed.history)) for number, feed in enumerate(message.feeds)]
+    return replace(message, feeds=feeds)
 
 
 def _nothing_yet() -> Heartbeat:

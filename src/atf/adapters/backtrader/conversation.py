@@ -15,7 +15,7 @@ from atf.adapters.backtrader.said import Voice
 from atf.adapters.backtrader.service_broker import ServiceBroker
 from atf.adapters.backtrader.strategy_state import has_state, load_state, state_of
 from atf.errors import InvariantViolation
-from atf.trading.bot_messages import Answer, Heartbeat, NewBar, OrderUpdates, Ready, Start, Stop
+from atf.trading.bot_messages import Answer, Heartbeat, NewBar, OrderUpdates, Past, Ready, Start, Stop
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -58,7 +58,7 @@ class Conversation:
                 case Stop():
                     cerebro.runstop()
                     return
-                case Start():
+                case Start() | Past():
                     raise InvariantViolation("a second start of the same process")
 
     def finish(self, cerebro: Any) -> None:
@@ -71,9 +71,9 @@ class Conversation:
         cerebro._brokernotify()
         if self._number is None:
             return
-        orders, cancels = self.broker.desk.take()
+        taken = self.broker.desk.take()
         state = state_of(cerebro.runningstrats[0])
-        self._channel.send(Answer(self._number, orders, cancels, state))
+        self._channel.send(Answer(self._number, taken.orders, taken.cancels, state, taken.refused))
         self._number = None
 
     def _become_ready(self, cerebro: Any) -> None:
@@ -92,6 +92,7 @@ class Conversation:
     def _begin_bar(self, message: NewBar) -> None:
         self._number, self._bar_at, self.is_history = message.number, message.open_time, message.is_history
         self.broker.set_cash(message.cash, message.value)
+        self.broker.desk.begin_bar()
         if not message.bars:
             return
         if not all(0 <= index < len(self._feeds) for index in message.bars):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import backtrader as bt
 
@@ -23,12 +23,23 @@ _QUIET: Final = frozenset({OrderStatus.INTENT, OrderStatus.UNKNOWN})
 _BEFORE_ACCEPTED: Final = frozenset({OrderStatus.SUBMITTED, OrderStatus.REJECTED, OrderStatus.LOST})
 
 
-class OrderDesk:
-    """The orders of one strategy; ``notify`` queues an order's copy for it."""
+class Taken(NamedTuple):
+    """What is to be sent now: orders, cancellations, and how many orders more were made than may be."""
 
-    def __init__(self, holdings: Holdings, notify: Callable[[Any], None]) -> None:
+    orders: Sequence[OrderRequest]
+    cancels: Sequence[int]
+    refused: int
+
+
+class OrderDesk:
+    """The orders of one strategy; ``notify`` queues an order's copy for it. ``most``: so many has a bar."""
+
+    def __init__(self, holdings: Holdings, notify: Callable[[Any], None], most: int) -> None:
         self._holdings = holdings
         self._notify = notify
+        self._most = most
+        self._room = most
+        self._refused = 0
         self._trades = TradeSizes(holdings)
         self._tracked: dict[int, TrackedOrder] = {}
         self._ended: OrderedDict[int, TrackedOrder] = OrderedDict()
@@ -36,10 +47,14 @@ class OrderDesk:
         self._outgoing: list[OrderRequest] = []
         self._cancels: dict[int, None] = {}
 
-    def take(self) -> tuple[Sequence[OrderRequest], Sequence[int]]:
-        """Return the orders and the cancellations that are to be sent now, and forget them."""
-        taken = tuple(self._outgoing), tuple(self._cancels)
-        self._outgoing, self._cancels = [], {}
+    def begin_bar(self) -> None:
+        """Let the strategy make as many orders as a bar has."""
+        self._room = self._most
+
+    def take(self) -> Taken:
+        """Return what is to be sent now, and forget it."""
+        taken = Taken(tuple(self._outgoing), tuple(self._cancels), self._refused)
+        self._outgoing, self._cancels, self._refused = [], {}, 0
         return taken
 
     def open_orders(self) -> list[Any]:
@@ -56,7 +71,17 @@ class OrderDesk:
         waiting = self._held_back.setdefault(group, [])
         waiting.append(request)
         if order.transmit:
-            self._outgoing += self._held_back.pop(group)
+            self._send(group)
+
+    def _send(self, group: int) -> None:
+        """Send orders that belong together, or reject them all: of a flood the service hears the number."""
+        waiting = self._held_back[group]
+        if len(waiting) > self._room:
+            self._refused += len(waiting)
+            self._drop(group, bt.Order.Rejected)
+            return
+        self._room -= len(waiting)
+        self._outgoing += self._held_back.pop(group)
 
     def add_recovered(self, tracked: TrackedOrder) -> None:
         """Know an order of a former process again."""

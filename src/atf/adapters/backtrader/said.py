@@ -25,13 +25,14 @@ class Voice:
         self._left_out = 0
 
     def say(self, level: str, text: str) -> None:
-        """Say a line, if there is room for it."""
+        """Say the lines of a text, as far as there is room for them."""
         self.catch_up()
-        if self._room < 1:
-            self._left_out += 1
-            return
-        self._room -= 1
-        self._say(level, _fit(text))
+        lines = text.splitlines() or [""]
+        said = lines[: int(self._room)]
+        self._room -= len(said)
+        self._left_out += len(lines) - len(said)
+        for line in said:
+            self._say(level, _fit(line))
 
     def catch_up(self) -> None:
         """Tell how many lines were left out, as soon as there is room again."""

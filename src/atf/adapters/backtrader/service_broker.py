@@ -32,8 +32,9 @@ class ServiceBroker(bt.BrokerBase):  # type: ignore[misc]
         self._say = say
         self._symbols: dict[Any, str] = {}
         self.notifs: deque[Any] = deque()
+        self._in_round: int | None = None
         self.holdings = Holdings([feed.symbol for feed in start.feeds], start.positions)
-        self.desk = OrderDesk(self.holdings, self.notify)
+        self.desk = OrderDesk(self.holdings, self.notify, start.most_orders)
         self._closes = _first_closes(start)
         self._value: float | None = None
         self.set_cash(start.cash)
@@ -99,8 +100,14 @@ class ServiceBroker(bt.BrokerBase):  # type: ignore[misc]
         return int(order.status)
 
     def get_notification(self) -> Any:
-        """Return the next order whose strategy must be told; None if there is none."""
-        return self.notifs.popleft() if self.notifs else None
+        """Return the next order whose strategy must be told in this round; None if there is none.
+
+        What comes of the news is told in the next round: a strategy that answers each refusal with one more order
+        would never be done.
+        """
+        left = len(self.notifs) if self._in_round is None else self._in_round
+        self._in_round = left - 1 if left else None
+        return self.notifs.popleft() if left else None
 
     def notify(self, order: Any) -> None:
         """Queue a copy of an order, as it is now, for its strategy."""

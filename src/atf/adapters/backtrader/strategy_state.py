@@ -13,12 +13,18 @@ A strategy that keeps one has two methods, looked up by their names:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from atf.adapters.processes.documents import encoded
+from atf.errors import PermanentFailure
+from atf.jobs.schema_validator import is_storable
 
 LONGEST_STATE: Final = 64 * 1024
+_MAYBE_UNSTORABLE: Final = re.compile(rb"\\u(?:0000|d[89a-f])")
+"""How JSON spells what may be a NUL or half of a surrogate pair."""
 
 
 def has_state(strategy: Any) -> bool:
@@ -29,13 +35,36 @@ def has_state(strategy: Any) -> bool:
 def state_of(strategy: Any) -> Mapping[str, Any] | None:
     """Return a strategy's state, None if it keeps none.
 
-    Errors: PermanentFailure that names the key that JSON cannot hold, or the size.
+    Errors: PermanentFailure that names the key that JSON or the database cannot hold, or the size.
     """
     if not has_state(strategy):
         return None
     state: Mapping[str, Any] = strategy.save_state()
-    encoded(state, "the strategy's state", LONGEST_STATE)
+    body = encoded(state, "the strategy's state", LONGEST_STATE)
+    if _MAYBE_UNSTORABLE.search(body):
+        _require_storable(json.loads(body))
     return state
+
+
+def _require_storable(state: object) -> None:
+    """Refuse here what the database would refuse, together with what other bots want to store meanwhile."""
+    path = next(_unstorable(state, ""), None)
+    if path is not None:
+        raise PermanentFailure(f"the strategy's state holds NUL or half of a surrogate pair at {path[:60]}")
+
+
+def _unstorable(node: object, path: str) -> Iterator[str]:
+    match node:
+        case str() if not is_storable(node):
+            yield path
+        case list():
+            for index, part in enumerate(node):
+                yield from _unstorable(part, f"{path}[{index}]")
+        case dict():
+            for name, part in node.items():
+                inner = f"{path}.{name}" if path else name
+                yield from () if is_storable(name) else (repr(inner),)
+                yield from _unstorable(part, inner)
 
 
 def load_state(strategy: Any, state: Mapping[str, Any] | None) -> None:

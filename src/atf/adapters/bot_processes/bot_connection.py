@@ -18,6 +18,8 @@ _PIECE: Final = 65_536
 _MOST_WAITING: Final = 1000
 """Messages that are read ahead; then the bot waits until somebody receives them."""
 _MUCH_OUTGOING: Final = 4 * 2**20
+_MOST_IN_A_ROW: Final = 20
+"""Messages that are there already and are taken before others have their turn."""
 
 
 class BotConnection:
@@ -30,6 +32,7 @@ class BotConnection:
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(LONGEST_FROM_BOT)
         self._received: deque[bytes] = deque()
+        self._in_a_row = 0
         self._outgoing = bytearray()
         self._exited: Exited | None = None
         self._problem: str | None = None
@@ -73,7 +76,11 @@ class BotConnection:
                     return self._exited
             self._listen()
             self._news.clear()
+            self._in_a_row = 0
             await self._news.wait()
+        self._in_a_row += 1
+        if self._in_a_row % _MOST_IN_A_ROW == 0:
+            await asyncio.sleep(0)
         try:
             return decode_from_bot(self._received.popleft())
         except InvariantViolation as exc:

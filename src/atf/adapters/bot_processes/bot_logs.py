@@ -15,6 +15,8 @@ from atf.trading.order import BotId
 
 _LARGEST: Final = 5 * 2**20
 _OLDER: Final = 2
+_MOST_LINES: Final = 200
+"""Of one text, such as where a strategy failed: all else comes line by line."""
 _FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -41,7 +43,7 @@ class BotLogs:
         with suppress(OSError):
             handler = self._handlers.get(bot_id) or self._open(bot_id)
             level = _LEVELS.get(said.level, logging.INFO)
-            for line in concealed(said.text).splitlines() or [""]:
+            for line in concealed(said.text).splitlines()[:_MOST_LINES] or [""]:
                 handler.emit(logging.LogRecord(str(bot_id), level, "", 0, line, None, None))
 
     def _open(self, bot_id: BotId) -> RotatingFileHandler:

@@ -10,10 +10,9 @@ from typing import Final, NoReturn
 
 from atf.adapters.backtrader.child import serve
 from atf.adapters.bot_processes.kernel import collect_orphans, die_with
+from atf.adapters.bot_processes.priorities import BOT, stand_back
 
 _CHANNEL: Final = 3
-_NICENESS: Final = 5
-"""Bots yield to the service that feeds them and to people's commands."""
 
 
 def become_bot(zygote: int, channel: int, memory_bytes: int) -> NoReturn:
@@ -36,7 +35,8 @@ def _stand_alone(zygote: int) -> None:
     die_with(zygote)
     os.setsid()
     collect_orphans()
-    os.nice(_NICENESS)
+    os.nice(BOT)
+    os.register_at_fork(after_in_child=stand_back)
 
 
 def _forget_descriptors(channel: int) -> None:

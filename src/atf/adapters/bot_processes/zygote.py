@@ -2,7 +2,8 @@
 
 It is started before it could inherit anything, waits on one socket for orders, and tells on it which bot ended
 how. When the socket ends, however the service did, it kills all bots with all that they have started, and ends.
-Its own death kills the bots, too: each has asked the kernel for that.
+Its own death kills the bots, too: each has asked the kernel for that. What bots take of the machine is looked
+at here: outside of the bots, and outside of the service, which has bars to hand out.
 """
 
 from __future__ import annotations
@@ -18,13 +19,27 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
+from atf.adapters.bot_processes.bot_watch import BotWatch
 from atf.adapters.bot_processes.kernel import collect_orphans, mark_descendants
 from atf.adapters.bot_processes.preloading import BecomeBot, preload
-from atf.adapters.processes.process_table import living_processes, members_of
+from atf.adapters.bot_processes.priorities import Priorities
+from atf.adapters.processes.process_table import (
+    all_processes,
+    living_processes,
+    members_of,
+    threads_of_the_machine,
+)
+from atf.trading.bot_process import ProcessLimits
 
 LONGEST_ORDER: Final = 65_536
 _GIVE_UP_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS: Final = 0.002
+_WATCH_SECONDS: Final = 2.0
+_GLANCE_SECONDS: Final = 0.1
+_MANY_MORE: Final = 4
+"""So many more threads on the machine than at the last look are a reason to look now."""
+_SHARE_OF_A_CORE: Final = 0.05
+"""What watching may take at most, on a machine with very many processes."""
 
 
 def main() -> None:
@@ -61,6 +76,12 @@ class _Zygote:
         self._control = control
         self._become_bot = become_bot
         self._bots: set[int] = set()
+        self._watch = BotWatch()
+        self._priorities = Priorities()
+        self._watch_at = 0.0
+        self._not_before = 0.0
+        self._threads = 0
+        self._reasons: dict[int, str] = {}
         self._bell, bell = os.pipe()
         os.set_blocking(self._bell, False)
         os.set_blocking(bell, False)
@@ -73,13 +94,40 @@ class _Zygote:
         poll.register(self._control, select.POLLIN)
         poll.register(self._bell, select.POLLIN)
         while True:
-            ready = {descriptor for descriptor, _ in poll.poll()}
+            ready = {descriptor for descriptor, _ in poll.poll(self._patience())}
             if self._bell in ready:
                 with suppress(BlockingIOError):
                     os.read(self._bell, 4096)
                 self._reap()
             if self._control.fileno() in ready and not self._obey():
                 return
+            if self._bots and self._is_time_to_look():
+                self._look()
+
+    def _patience(self) -> float | None:
+        """Return for how many milliseconds nobody need look around; None while there is nothing to watch."""
+        return _GLANCE_SECONDS * 1000 if self._bots else None
+
+    def _is_time_to_look(self) -> bool:
+        """Whether it was long ago, or many processes have been started since."""
+        now = time.monotonic()
+        return now >= self._watch_at or (
+            now >= self._not_before and threads_of_the_machine() > self._threads + _MANY_MORE
+        )
+
+    def _look(self) -> None:
+        """Kill the bots that take too much, and see to it that all stand back for those who come first."""
+        began, cpu = time.monotonic(), time.process_time()
+        trees = self._watch.trees(all_processes())
+        for pid, reason in self._watch.judge(trees, began).items():
+            self._reasons[pid] = reason
+            self._kill(pid)
+        has_news = self._priorities.settle(trees)
+        self._threads = threads_of_the_machine()
+        now = time.monotonic()
+        self._not_before = now + (time.process_time() - cpu) / _SHARE_OF_A_CORE
+        # Who starts processes may not be done with it.
+        self._watch_at = max(self._not_before, now + (_GLANCE_SECONDS if has_news else _WATCH_SECONDS))
 
     def _obey(self) -> bool:
         """Do one thing; False if the service is gone."""
@@ -108,10 +156,12 @@ class _Zygote:
             os.close(channel)
             self._tell({"told": "refused", "number": order["number"], "why": str(exc)})
             return
+        limits = ProcessLimits(**order["limits"])
         if pid == 0:
-            self._become_bot(own, channel, order["memory_bytes"])
+            self._become_bot(own, channel, limits.memory_bytes)
         os.close(channel)
         self._bots.add(pid)
+        self._watch.begin(pid, limits, time.monotonic())
         self._tell({"told": "spawned", "number": order["number"], "pid": pid})
 
     def _kill(self, pid: int) -> None:
@@ -132,6 +182,7 @@ class _Zygote:
                 break
             if pid in self._bots:
                 self._bots.discard(pid)
+                self._watch.end(pid)
                 ended[pid] = status
         if ended:
             self._kill_strays()
@@ -139,7 +190,8 @@ class _Zygote:
             code, killer = (
                 (None, os.WTERMSIG(status)) if os.WIFSIGNALED(status) else (os.WEXITSTATUS(status), None)
             )
-            self._tell({"told": "exited", "pid": pid, "code": code, "signal": killer})
+            reason = self._reasons.pop(pid, None)
+            self._tell({"told": "exited", "pid": pid, "code": code, "signal": killer, "reason": reason})
 
     def _kill_strays(self) -> None:
         """Kill all below this process that is neither a bot nor below one.

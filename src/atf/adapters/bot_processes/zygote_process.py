@@ -18,15 +18,16 @@ import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
 from secrets import randbits
+from typing import Any, Final
 from uuid import uuid4
 
 from atf.adapters.bot_processes.bot_connection import BotConnection
-from atf.adapters.processes.environment import clean_environment, import_path, program
 from atf.adapters.bot_processes.kernel import bearers_of
+from atf.adapters.processes.environment import clean_environment, import_path, program
 from atf.adapters.processes.process_table import living_processes, marked, members_of
 from atf.errors import TemporaryFailure
 from atf.trading.bot_process import Exited, ProcessLimits
@@ -41,8 +42,8 @@ class ZygoteProcess:
 
     def __init__(self) -> None:
         self._mark = f"bots-{uuid4().hex}"
-        self._scratch = Path(tempfile.mkdtemp(prefix="atf-bots-"))
         self._inherited_mark = randbits(62)
+        self._scratch = Path(tempfile.mkdtemp(prefix="atf-bots-"))
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = self._start(theirs.fileno())
@@ -72,10 +73,10 @@ class ZygoteProcess:
             start_new_session=True,
         )
 
-    @property
     def _setup(self) -> dict[str, Any]:
         return {"path": import_path(), "scratch": str(self._scratch), "mark": self._inherited_mark}
 
+    @property
     def pid(self) -> int:
         """The zygote's process id."""
         return self._process.pid
@@ -92,7 +93,7 @@ class ZygoteProcess:
         ours, theirs = socket.socketpair()
         answer: asyncio.Future[BotConnection] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer, ours
-        order = {"do": "spawn", "number": number, "memory_bytes": limits.memory_bytes}
+        order = {"do": "spawn", "number": number, "limits": asdict(limits)}
         try:
             await self._send(order, [theirs.fileno()])
             return await answer
@@ -148,7 +149,7 @@ class ZygoteProcess:
             case "exited":
                 bot = self._bots.pop(news["pid"], None)
                 if bot is not None:
-                    bot.ended(Exited(news["code"], news["signal"]))
+                    bot.ended(Exited(news["code"], news["signal"], news["reason"]))
 
     def _connect(self, number: int, pid: int) -> None:
         answer, ours = self._asked.pop(number, (None, None))

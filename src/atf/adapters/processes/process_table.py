@@ -20,7 +20,7 @@ class Process(NamedTuple):
     """A process of this moment.
 
     Units: ``started`` in clock ticks since boot, ``resident`` in bytes, ``cpu_seconds`` with those of its ended
-    children that it has noticed.
+    children that it has noticed. ``has_ended``: it is still there only until its parent notices.
     """
 
     pid: int
@@ -29,6 +29,7 @@ class Process(NamedTuple):
     started: int
     resident: int
     cpu_seconds: float
+    has_ended: bool = False
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -41,6 +42,11 @@ ProcessTable = dict[int, Process]
 
 def living_processes() -> ProcessTable:
     """Return all processes that live; those that have ended and wait for their parent to notice are left out."""
+    return {process.pid: process for process in all_processes().values() if not process.has_ended}
+
+
+def all_processes() -> ProcessTable:
+    """Return all processes, also those that have ended and wait for their parent to notice."""
     try:
         names = os.listdir("/proc")  # noqa: PTH208 - many times a second; a Path a process costs more than the rest
     except FileNotFoundError:
@@ -52,10 +58,17 @@ def living_processes() -> ProcessTable:
 def _process(pid: int) -> Process | None:
     stat = _read(f"/proc/{pid}/stat")
     fields = stat[stat.rfind(b")") + 2 :].split()  # the name before may hold anything, spaces and brackets too
-    if len(fields) < 22 or fields[0] in b"ZXx":
+    if len(fields) < 22:
         return None
-    cpu_seconds = sum(map(int, fields[11:15])) / _TICKS
-    return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), int(fields[21]) * _PAGE, cpu_seconds)
+    return Process(
+        pid,
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        started=int(fields[19]),
+        resident=int(fields[21]) * _PAGE,
+        cpu_seconds=sum(map(int, fields[11:15])) / _TICKS,
+        has_ended=fields[0] in b"ZXx",
+    )
 
 
 def _read(path: str) -> bytes:
@@ -63,6 +76,12 @@ def _read(path: str) -> bytes:
     with suppress(OSError), open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
         return file.read()
     return b""
+
+
+def threads_of_the_machine() -> int:
+    """Return how many threads all processes have together, which is cheap to know; 0 if it is not known."""
+    _, _, running = _read("/proc/loadavg").partition(b"/")
+    return int(running.split()[0]) if running else 0
 
 
 def members_of(table: ProcessTable, leaders: Iterable[int]) -> ProcessTable:
@@ -91,7 +110,7 @@ def marked(table: ProcessTable, mark: str, *, since: int = 0) -> ProcessTable:
 def started_at(pid: int) -> int:
     """Return when a process began, in clock ticks since boot; 0 if it is not known."""
     process = _process(pid)
-    return process.started if process is not None else 0
+    return process.started if process is not None and not process.has_ended else 0
 
 
 def shared_out_memory(processes: Iterable[Process]) -> int:

@@ -60,3 +60,14 @@ def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
         stream.write("x" * LONGEST_LINE)
     stream.finish()
     assert len(listener.heard[0][1]) == LONGEST_LINE + 3
+
+
+def test_each_line_of_a_text_counts() -> None:
+    listener = _Listener()
+    listener.voice.say("error", "Traceback\n  one\r  two")
+    assert [text for _, text in listener.heard] == ["Traceback", "  one", "  two"]
+    listener.voice.say("info", "x\r" * 10_000)
+    assert len(listener.heard) == 100
+    listener.now = 1.0
+    listener.voice.catch_up()
+    assert listener.heard[100:] == [("warning", "9903 more lines were left out, as they came too fast")]
