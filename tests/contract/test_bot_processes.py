@@ -349,7 +349,7 @@ UNNOTICED = 'while " Z " not in open(f"/proc/{pid}/stat").read(): time.sleep(0.0
 async def test_what_a_bot_has_started_computes_in_its_name(
     bots: ForkedBots, strategy: Strategies, noticed: str
 ) -> None:
-    talk = await spawned(bots, ProcessLimits(cpu_seconds_per_minute=1))
+    talk = await spawned(bots, ProcessLimits(cpu_seconds_per_minute=0.3))
     body = f"""
         def next(self):
             import os, time
@@ -357,14 +357,14 @@ async def test_what_a_bot_has_started_computes_in_its_name(
                 pid = os.fork()
                 if pid == 0:
                     os.setsid()
-                    while time.process_time() < 0.6:
+                    while time.process_time() < 0.1:
                         pass
                     os._exit(0)
                 {noticed}
     """
     await talk.ready(strategy(body), feed([1]))
     await talk.send_bars({0: candle(1)})
-    assert "more than 1 s of a processor" in await _killed_for(talk)
+    assert "more than 0.3 s of a processor" in await _killed_for(talk)
 
 
 async def test_one_that_forks_and_forks_is_killed_with_all_of_it(
