@@ -59,7 +59,7 @@ class Misbehaving(bt.Strategy):
 
     def burns(self):
         """As many processes as may be, each in a session of its own, which the scheduler takes for a group."""
-        for _ in range(self.amount(15, 3)):
+        for _ in range(self.amount(7, 3)):
             if os.fork() == 0:
                 os.setsid()
                 signal.alarm(2)

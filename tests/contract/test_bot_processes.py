@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,12 +18,15 @@ import pytest
 import pytest_asyncio
 from tests.bots import PATIENCE, Strategies, Talk, candle, feed, forked_bots, noted, spawned
 
+from atf.adapters.bot_processes.bot_connection import BotConnection
 from atf.adapters.bot_processes.forked_bots import ForkedBots
+from atf.adapters.processes.frames import framed
 from atf.adapters.processes.process_table import living_processes, members_of
 from atf.errors import InvariantViolation, TemporaryFailure
 from atf.trading.bot_config import LEAST_MEMORY_MIB
 from atf.trading.bot_messages import Answer, Failed, Said, Stop
 from atf.trading.bot_process import Exited, ProcessLimits
+from atf.trading.message_codec import encode
 from atf.trading.order import BotId
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -431,6 +436,48 @@ async def test_a_message_too_large_ends_the_bot(talk: Talk, strategy: Strategies
     with pytest.raises(InvariantViolation, match="where 1048576 are allowed"):
         await talk.hear()
     assert await talk.hear() == Exited(None, signal.SIGKILL)
+
+
+async def test_one_that_has_too_much_to_say_fails_by_itself(talk: Talk, strategy: Strategies) -> None:
+    body = """
+        def __init__(self):
+            super().__init__()
+            class Large(bt.Analyzer):
+                def get_analysis(self):
+                    return {"x": "y" * 2**20}
+            self._addanalyzer(Large)
+    """
+    await talk.ready(strategy(body), feed([1]))
+    await talk.bar(1)
+    await talk.process.send(Stop("the test is over"))
+    said = r"the strategy wants to say \d+ bytes at once \(Stopped\); at most 1048576 are allowed"
+    assert re.fullmatch(said, (await talk.failure()).error)
+
+
+async def test_one_that_says_much_lets_others_have_their_turn() -> None:
+    ours, theirs = socket.socketpair()
+    connection = BotConnection(1, ours, _kill_nobody)
+    theirs.sendall(framed(encode(Said("info", "x"))) * 500)
+    await connection.receive()
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    for _ in range(499):
+        await connection.receive()
+    others.cancel()
+    assert turns >= 20
+    connection.hang_up()
+    theirs.close()
+
+
+async def _kill_nobody(pid: int) -> None:
+    raise AssertionError(f"{pid} is killed")
 
 
 async def test_nonsense_ends_the_bot(talk: Talk, strategy: Strategies) -> None:

@@ -31,7 +31,7 @@ class Breaking(bt.Strategy):
         self.count = 0
         self.pids = []
         self.child = None
-        self.rejected = 0
+        self.told = {"Submitted": 0, "Rejected": 0}
 
     def next(self):
         self.count += 1
@@ -89,10 +89,11 @@ class Breaking(bt.Strategy):
             raise ValueError("there was a token")
 
     def notify_order(self, order):
-        self.rejected += order.status == order.Rejected
+        if order.getstatusname() in self.told:
+            self.told[order.getstatusname()] += 1
 
     def save_state(self):
-        return {"count": self.count, "pids": self.pids, "child": self.child, "rejected": self.rejected}
+        return {"count": self.count, "pids": self.pids, "child": self.child, "told": self.told}
 
     def load_state(self, state):
         self.count, self.pids = state["count"], state["pids"]
@@ -171,7 +172,8 @@ async def assert_flood_is_cut(desk: TradingDesk, bot_id: int) -> None:
     )
     text = "45 orders: a bar has 5 at most (risk.max_orders_per_bar)"
     assert [tuple(one) for one in said] == [("warning", text)]
-    assert (await state(desk, bot_id))["rejected"] == 45, "the strategy has heard of each"
+    told = {"Submitted": 5, "Rejected": 45}
+    assert (await state(desk, bot_id))["told"] == told, "the strategy hears of each, and the service of five"
 
 
 def assert_print_is_cut(desk: TradingDesk, bot_id: int) -> None:

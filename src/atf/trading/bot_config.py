@@ -60,7 +60,7 @@ class ProcessLimits:
     memory_mib: int = 512
     step: timedelta = timedelta(seconds=10)
     cpu_seconds_per_minute: float = 60.0
-    processes: int = 16
+    processes: int = 8
 
 
 @dataclass(frozen=True, slots=True)

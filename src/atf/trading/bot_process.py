@@ -21,7 +21,7 @@ class ProcessLimits:
 
     memory_bytes: int = 512 * 2**20
     cpu_seconds_per_minute: float = 60.0
-    processes: int = 16
+    processes: int = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,8 @@ class Channel:
             os._exit(0)  # a copy that the strategy has made of this process: it must not speak for it
         body = encode(message)
         if len(body) > LONGEST_FROM_BOT:
-            said = f"{len(body)} bytes, where {LONGEST_FROM_BOT} are allowed"
-            raise PermanentFailure(f"the strategy's {type(message).__name__} has {said}")
+            said = f"{len(body)} bytes at once ({type(message).__name__})"
+            raise PermanentFailure(f"the strategy wants to say {said}; at most {LONGEST_FROM_BOT} are allowed")
         try:
             write_frame(self._descriptor, body)
         except OSError as exc:
