@@ -75,8 +75,10 @@ async def _bar(floor: TradingFloor, bots: int, number: int) -> list[float]:
     async with asyncio.timeout(30):
         while len(arrivals) < bots:  # noqa: ASYNC110 - a signal for each would be measured, too
             await asyncio.sleep(0.002)
-    await asyncio.sleep(0.05)  # the fills are booked before the next bar, as at a real one
-    return [at - begin for (at,) in arrivals.values()]
+    latencies = [at - begin for (at,) in arrivals.values()]
+    await floor.venue.told()  # the fills are booked before the next bar, as at a real one,
+    await asyncio.sleep(0.2)  # and strategies have heard of them
+    return latencies
 
 
 async def _require_all(database: Database, orders: int) -> None:
