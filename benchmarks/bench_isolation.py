@@ -34,7 +34,7 @@ _EVERY: Final = 0.25
 """Seconds from bar to bar: so many that one bar is done before the next, as bars of minutes are."""
 _MOST_BARS: Final = 100
 _LONG_HISTORY: Final = 20_000
-_INTERVALS: Final = ManagerIntervals(heartbeat=timedelta(seconds=1.5), restart=timedelta(seconds=0.1))
+_INTERVALS: Final = ManagerIntervals(heartbeat=timedelta(seconds=2.2), restart=timedelta(seconds=0.1))
 """Who failed is up again, and is forgiven, soon enough to fail again."""
 _MOST_FAILURES: Final = 1
 """Of a bot that is to fail once more: the fourth failure in a row would be its last."""
@@ -99,7 +99,7 @@ class _Culprit:
         token = floor.folder / name
         params = {"token": str(token), "is_quick": is_quick}
         changes["strategy"] = {"name": f"{FILE}:Misbehaving", "params": params}
-        changes["limits"] = {"step_seconds": 0.5 if is_quick else 4}
+        changes["limits"] = {"step_seconds": 0.5 if is_quick else 6}
         (bot_id,) = await floor.add_bots(1, name, **changes)
         return cls(bot_id, token)
 

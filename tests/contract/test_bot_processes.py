@@ -372,6 +372,36 @@ async def test_what_a_bot_has_started_computes_in_its_name(
     assert "more than 0.3 s of a processor" in await _killed_for(talk)
 
 
+def _group_niceness(pid: int) -> int | None:
+    """How a process's session stands back as a whole; None where the kernel knows no such thing."""
+    with suppress(FileNotFoundError):
+        return int(Path(f"/proc/{pid}/autogroup").read_text("ascii").split()[-1])
+    return None
+
+
+async def test_what_a_bot_starts_computes_when_nobody_else_wants_to(talk: Talk, strategy: Strategies) -> None:
+    body = """
+        def next(self):
+            import os, subprocess, sys, time
+            read, write = os.pipe()
+            forked = os.fork()
+            if forked == 0:
+                os.write(write, str(os.sched_getscheduler(0)).encode())
+                time.sleep(600)
+            sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+            plain = subprocess.Popen(sleeper)
+            own_session = subprocess.Popen(sleeper, start_new_session=True)
+            self.note(int(os.read(read, 9)), forked, plain.pid, own_session.pid)
+    """
+    await talk.ready(strategy(body), feed([1]))
+    policy, *pids = noted(await talk.bar(1))[0]
+    assert policy == os.SCHED_IDLE, "from its first moment on"
+    await _until(lambda: {os.sched_getscheduler(pid) for pid in pids} == {os.SCHED_IDLE})
+    await _until(lambda: _group_niceness(pids[-1]) in (19, None))
+    await _until(lambda: _group_niceness(talk.process.pid) in (5, None))
+    assert os.sched_getscheduler(talk.process.pid) == os.SCHED_OTHER
+
+
 async def test_one_that_forks_and_forks_is_killed_with_all_of_it(
     bots: ForkedBots, strategy: Strategies, tmp_path: Path
 ) -> None:
