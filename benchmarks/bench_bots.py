@@ -21,11 +21,11 @@ from atf.trading.bot_process import BotProcess, ProcessLimits
 from atf.trading.order import BotId
 from benchmarks.bench import Bench
 from benchmarks.measure import BenchmarkError, Observation, Source, value_at_most
+from benchmarks.sleepers import sleepers
 
 _WARM_UP: Final = 250
 _BEGIN: Final = datetime(2026, 3, 2, tzinfo=UTC)
 _CASH: Final = Decimal(10_000)
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _IDLE_GOAL: Final = value_at_most(6)
 
 
@@ -33,15 +33,20 @@ async def benchmark(bench: Bench) -> None:
     """Measure bots of the built-in cross of two averages, with 250 bars of warm-up each."""
     count = bench.options.size or bench.choose(100, 3)
     bars, idle = bench.choose(2000, 20), bench.choose(20, 1)
-    rounds = await bench.rounds({"bots": lambda: _run(count, bars, idle)}, count=3)
+    contenders = {"bots": lambda: _run(count, bars, idle), "sleepers": lambda: _sleep(count, idle)}
+    rounds = await bench.rounds(contenders, count=3)
     bench.versions["postgresql"] = "not used"
     bench.report("bots_ready", "s", rounds, Source("bots", "ready"), goal=value_at_most(5))
     bench.report("bot_memory", "MB", rounds, Source("bots", "memory"), goal=value_at_most(12))
     bench.report("bot_answer_p50", "ms", rounds, Source("bots", "p50"), goal=value_at_most(2))
     bench.report("bot_answer_p99", "ms", rounds, Source("bots", "p99"))
     bench.report("bar_for_all", "ms", rounds, Source("bots", "for_all"))
-    bench.report("bots_idle", "% of a core", rounds, Source("bots", "idle"), goal=_IDLE_GOAL)
-    bench.notes.append(f"{count} bots; memory is each one's share (PSS), idle with zygote and this process")
+    idle_source, baseline = Source("bots", "idle"), Source("sleepers", "idle")
+    bench.report("bots_idle", "% of a core", rounds, idle_source, baseline=baseline, goal=_IDLE_GOAL)
+    bench.notes.append(
+        f"{count} bots; memory is each one's share (PSS), idle with zygote and this process; "
+        "baseline of that: as many processes that only wake up each second and write a word"
+    )
 
 
 async def _run(count: int, bars: int, idle_seconds: int) -> Observation:
@@ -60,6 +65,12 @@ async def _run(count: int, bars: int, idle_seconds: int) -> Observation:
             "for_all": median(for_all) * 1000,
             "idle": await _idle_share(bots, found, idle_seconds) * 100,
         }
+
+
+async def _sleep(count: int, idle_seconds: int) -> Observation:
+    with sleepers(count) as pids:
+        await asyncio.sleep(1)
+        return {"idle": await _share_of_a_core(pids, idle_seconds) * 100}
 
 
 @asynccontextmanager
@@ -112,19 +123,23 @@ async def _idle_share(bots: ForkedBots, found: Sequence[BotProcess], seconds: in
     """Return how much of a core all processes take while nothing happens but heartbeats."""
     listening = [asyncio.create_task(_hear(bot, type(None))) for bot in found]
     pids = [bots.zygote_pid or 0, *(bot.pid for bot in found), os.getpid()]
-    before, begin = sum(map(_cpu_seconds, pids)), time.perf_counter()
-    await asyncio.sleep(seconds)
-    taken, passed = sum(map(_cpu_seconds, pids)) - before, time.perf_counter() - begin
+    share = await _share_of_a_core(pids, seconds)
     for one in listening:
         one.cancel()
         with suppress(asyncio.CancelledError):
             await one
-    return taken / passed
+    return share
+
+
+async def _share_of_a_core(pids: Sequence[int], seconds: int) -> float:
+    before, begin = sum(map(_cpu_seconds, pids)), time.perf_counter()
+    await asyncio.sleep(seconds)
+    return (sum(map(_cpu_seconds, pids)) - before) / (time.perf_counter() - begin)
 
 
 def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """Return what a process of one thread has computed; ticks would be too coarse for a millisecond a second."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def _share_of_memory(pid: int) -> float:

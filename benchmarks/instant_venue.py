@@ -27,17 +27,10 @@ class InstantVenue:
         self.arrivals: dict[int, list[float]] = defaultdict(list)
         self.held: dict[int, Decimal] = defaultdict(Decimal)
         self.fills: dict[ClientOrderId, Fill] = {}
-        self._brokers: dict[int, InstantBroker] = {}
 
     async def open(self, bot: Bot, config: BotConfig) -> Broker:
         """Return the account of a bot."""
-        self._brokers[bot.id] = InstantBroker(self, bot.id)
-        return self._brokers[bot.id]
-
-    async def told(self) -> None:
-        """Return when all fills of all accounts are taken in."""
-        for broker in self._brokers.values():
-            await broker.told()
+        return InstantBroker(self, bot.id)
 
 
 class InstantBroker:

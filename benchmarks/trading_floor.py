@@ -20,6 +20,7 @@ from sqlalchemy import text
 from atf.adapters.bot_processes.forked_bots import ForkedBots
 from atf.bootstrap.notification_client import database_client
 from atf.clock import SystemClock
+from atf.lifecycle.process import spare_what_stays
 from atf.market.bars import Timeframe
 from atf.storage.books_repository import PostgresBooks
 from atf.storage.database import Database
@@ -130,6 +131,7 @@ class TradingFloor:
         manager = StrategyManager(house, session, marker, database_client(self.database), intervals)
         await manager.load_strategies_from_db()
         await manager.start_all_strategies()
+        spare_what_stays()  # as a service does that has started
         return manager
 
     async def add_bots(self, count: int, name: str, **changes: Any) -> Sequence[BotId]:

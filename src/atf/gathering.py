@@ -17,7 +17,8 @@ _MOST: Final = 500
 class Gathering(Generic[Question, Answer]):
     """Asks ``answer`` for all that have gathered; it returns an answer, or what to raise, for each in order.
 
-    Each question is asked after it has come: no answer is older than its question.
+    Each question is asked after it has come: no answer is older than its question. ``after``: what is waited for
+    before those are taken that have gathered until then.
     """
 
     def __init__(
@@ -25,9 +26,12 @@ class Gathering(Generic[Question, Answer]):
         answer: Callable[[Sequence[Question]], Awaitable[Sequence[Answer | Exception]]],
         *,
         most: int = _MOST,
+        after: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._answer = answer
         self._most = most
+        self._after = after
+        self._asked_at = float("-inf")
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
         self._answering: asyncio.Task[None] | None = None
 
@@ -35,13 +39,28 @@ class Gathering(Generic[Question, Answer]):
         """Return the answer. Errors: those that ``answer`` returns, or raises for all of them."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
+        self._asked_at = asyncio.get_running_loop().time()
         if self._answering is None:
             self._answering = asyncio.create_task(self._answer_all())
         return await future
 
+    async def quiet(self, moment: float, at_most: float) -> None:
+        """Return when all is answered and nothing has been asked for a moment, or at the latest; in seconds."""
+        now = asyncio.get_running_loop().time
+        give_up_at = now() + at_most
+        while (left := give_up_at - now()) > 0:
+            if self._answering is not None:
+                await asyncio.wait({self._answering}, timeout=left)
+            elif (rest := self._asked_at + moment - now()) > 0:
+                await asyncio.sleep(min(rest, left))
+            else:
+                return
+
     async def _answer_all(self) -> None:
         try:
             while self._waiting:
+                if self._after is not None:
+                    await self._after()
                 taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._answer_some(taken)
         finally:

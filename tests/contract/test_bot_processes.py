@@ -67,7 +67,8 @@ LOOKING = """
         self.note("descriptors", sorted(os.listdir("/proc/self/fd")))
         self.note("threads", len(os.listdir("/proc/self/task")))
         self.note("environment", sorted(os.environ))
-        self.note("session", os.getsid(0) == os.getpid())
+        self.note("alone in its process group", os.getpgid(0) == os.getpid())
+        self.note("in the session of all bots", os.getsid(0) == os.getppid())
         self.note("nice", os.nice(0))
         self.note("core", resource.getrlimit(resource.RLIMIT_CORE))
         self.note("data", resource.getrlimit(resource.RLIMIT_DATA))
@@ -99,7 +100,8 @@ async def test_a_bot_inherits_nothing(
     del found["descriptors"]
     assert found == {
         "threads": 1,
-        "session": True,
+        "alone in its process group": True,
+        "in the session of all bots": True,
         "nice": os.nice(0) + 5,
         "core": [0, 0],
         "data": [300 * MIB, 300 * MIB],
@@ -398,8 +400,21 @@ async def test_what_a_bot_starts_computes_when_nobody_else_wants_to(talk: Talk, 
     assert policy == os.SCHED_IDLE, "from its first moment on"
     await _until(lambda: {os.sched_getscheduler(pid) for pid in pids} == {os.SCHED_IDLE})
     await _until(lambda: _group_niceness(pids[-1]) in (19, None))
-    await _until(lambda: _group_niceness(talk.process.pid) in (5, None))
+    assert _group_niceness(talk.process.pid) in (0, None)
     assert os.sched_getscheduler(talk.process.pid) == os.SCHED_OTHER
+
+
+async def test_a_bot_that_leaves_the_group_of_all_bots_stands_back(talk: Talk, strategy: Strategies) -> None:
+    body = """
+        def next(self):
+            import os
+            if os.getsid(0) != os.getpid():
+                os.setpgid(0, os.getpgid(os.getppid()))  # a leader of a group cannot leave the session
+                os.setsid()
+    """
+    await talk.ready(strategy(body), feed([1]))
+    await talk.bar(1)
+    await _until(lambda: _group_niceness(talk.process.pid) in (19, None))
 
 
 async def test_one_that_forks_and_forks_is_killed_with_all_of_it(

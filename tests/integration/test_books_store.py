@@ -10,8 +10,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
 from atf.notifications.message import OutgoingMessage
+from atf.storage import books_repository
 from atf.storage.books_repository import PostgresBooks
 from atf.storage.database import Database
 from atf.storage.trading_repository import PostgresTradingStore
@@ -181,6 +183,35 @@ async def test_changes_of_many_bots_at_once_are_all_stored_and_a_bad_one_fails_a
     assert isinstance(results[9], BotTaken)
     assert await rows.value("SELECT count(*) FROM trading_orders") == 18
     assert await rows.value("SELECT count(*) FROM trading_bot_states WHERE revision = 1") == 18
+
+
+async def test_orders_go_first_and_what_is_told_waits_for_them_but_not_for_long(
+    books: PostgresBooks, rows: Rows, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books_repository, "_AT_MOST", 60.0)
+    slow, told = await a_bot(rows, books, "slow"), await a_bot(rows, books, "told")
+    order = an_order(told)
+    await books.commit(first := step(told, [order]))
+    locked = text("SELECT 1 FROM trading_bot_states WHERE bot_id = :bot_id FOR UPDATE")
+    async with database.transaction() as connection:
+        await connection.execute(locked, {"bot_id": slow.bot_id})
+        sending = asyncio.create_task(books.commit(before := step(slow, [an_order(slow)])))
+        telling = asyncio.create_task(books.commit(filled(first.book, order, a_fill(order, "f1", "1", "100"))))
+        await asyncio.sleep(0.1)
+        assert not await books.has_fill(told.bot_id, "f1")
+    await asyncio.gather(sending, telling)
+    assert await books.has_fill(told.bot_id, "f1")
+
+    monkeypatch.setattr(books_repository, "_AT_MOST", 0.01)
+    again = (await books.load([told.bot_id]))[told.bot_id]
+    async with database.transaction() as connection:
+        await connection.execute(locked, {"bot_id": slow.bot_id})
+        more = [an_order(before.book, number=1)]
+        sending = asyncio.create_task(books.commit(step(before.book, more)))
+        known = again.orders[order.client_order_id]
+        await books.commit(filled(again, known, a_fill(known, "f2", "1", "100")))
+        assert not sending.done()
+    await sending
 
 
 async def test_final_orders_and_their_fills_are_found_though_no_book_has_them(

@@ -29,6 +29,15 @@ class Oracle:
         return [NotFound(f"no {one}") if one < 0 else f"{one}! in round {number}" for one in questions]
 
 
+async def _waited(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def asked(oracle: Oracle, *rounds: list[int]) -> None:
     """Wait until these rounds have begun."""
     async with asyncio.timeout(5):
@@ -71,6 +80,49 @@ async def test_no_round_has_more_than_the_most() -> None:
     gathering = Gathering(oracle.answer, most=3)
     assert len(await asyncio.gather(*map(gathering.ask, range(7)))) == 7
     assert oracle.rounds == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+async def test_those_who_can_wait_gather_until_what_they_wait_for_has_come() -> None:
+    oracle, may_begin = Oracle(), asyncio.Event()
+    gathering = Gathering(oracle.answer, after=lambda: _waited(may_begin))
+    tasks = [asyncio.create_task(gathering.ask(1))]
+    await _turns(5)
+    tasks.append(asyncio.create_task(gathering.ask(2)))
+    await _turns(5)
+    assert oracle.rounds == []
+    may_begin.set()
+    await asyncio.gather(*tasks)
+    assert oracle.rounds == [[1, 2]]
+
+
+async def test_it_is_quiet_a_moment_after_the_last_answer() -> None:
+    oracle = Oracle()
+    oracle.may_answer.clear()
+    gathering = Gathering(oracle.answer)
+    await gathering.quiet(0.01, 60)  # nobody has ever asked
+    asking = asyncio.create_task(gathering.ask(1))
+    await asked(oracle, [1])
+    quiet = asyncio.create_task(gathering.quiet(0.01, 60))
+    await asyncio.sleep(0.03)
+    assert not quiet.done(), "one is not answered yet"
+    oracle.may_answer.set()
+    await asking
+    begin = asyncio.get_running_loop().time()
+    await gathering.ask(2)
+    await quiet
+    assert asyncio.get_running_loop().time() - begin >= 0.01
+
+
+async def test_one_waits_for_quiet_at_the_most_so_long() -> None:
+    oracle = Oracle()
+    oracle.may_answer.clear()
+    gathering = Gathering(oracle.answer)
+    asking = asyncio.create_task(gathering.ask(1))
+    await asked(oracle, [1])
+    await gathering.quiet(60, 0.01)
+    oracle.may_answer.set()
+    await asking
+    await gathering.quiet(60, 0.01)
 
 
 async def test_an_error_that_is_an_answer_is_raised_to_whose_it_is() -> None:

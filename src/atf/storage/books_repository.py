@@ -30,6 +30,9 @@ from atf.trading.order import (
 from atf.trading.position import Direction, Holding, Position, Trade
 
 _LOGGER = logging.getLogger(__name__)
+_MOMENT: Final = 0.003
+_AT_MOST: Final = 0.2
+"""Seconds that what is told waits for orders that are to be sent."""
 _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 _OPEN: Final = "status NOT IN ('filled', 'cancelled', 'rejected', 'lost')"
 _OPEN_BOOK: Final = text(
@@ -74,9 +77,11 @@ class PostgresBooks:
     def __init__(self, database: Database, *, is_replay: bool = False) -> None:
         self._database = database
         self._is_replay = is_replay
-        # Orders that wait to be sent do not wait for what is told of those before them.
+        # Orders go first: what is told of those before them can wait, but not for long.
         self._to_send: Gathering[BotChange, None] = Gathering(self._commit_patiently)
-        self._told: Gathering[BotChange, None] = Gathering(self._commit_patiently)
+        self._told: Gathering[BotChange, None] = Gathering(
+            self._commit_patiently, after=lambda: self._to_send.quiet(_MOMENT, _AT_MOST)
+        )
 
     async def open(self, bot_id: BotId, capital: Decimal) -> None:
         """Begin the book of a bot that has none, with its capital as cash."""

@@ -11,14 +11,20 @@ from atf.lifecycle import LIFELINE_VARIABLE
 
 # Says when it runs and when it was cancelled; then it cleans up until it is told that it may end.
 CHILD = """
-import asyncio, os, sys
+import asyncio, gc, os, sys
 from contextlib import asynccontextmanager
 from atf.lifecycle import LIFELINE_VARIABLE, Service, run_process
 
 class Child(Service):
     async def _serve(self, started):
+        begun_with = [[] for _ in range(1000)]
+        spared = gc.get_freeze_count()
         print("running", LIFELINE_VARIABLE in os.environ, flush=True)
         started()
+        await asyncio.sleep(0)
+        while gc.get_freeze_count() < spared + 1000:
+            await asyncio.sleep(0.01)
+        print("spared", flush=True)
         try:
             await asyncio.Event().wait()
         finally:
@@ -69,6 +75,7 @@ def child(lifeline: int | None = None) -> Iterator[subprocess.Popen[str]]:
     with process:
         try:
             assert line(process) == "running False"
+            assert line(process) == "spared"  # the garbage collector looks no more at what it has begun with
             yield process
         finally:
             process.kill()

@@ -33,7 +33,7 @@ def _stand_alone(zygote: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     die_with(zygote)
-    os.setsid()
+    os.setpgid(0, 0)  # a strategy that ends its process group ends itself
     collect_orphans()
     os.nice(BOT)
     os.register_at_fork(after_in_child=stand_back)

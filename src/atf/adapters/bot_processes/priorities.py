@@ -2,7 +2,8 @@
 
 Niceness alone does not do that. Where Linux groups processes by sessions (autogroup), it weighs the groups
 against each other, and niceness counts within a group only: the group has a niceness of its own, and each new
-session begins a group of the usual weight.
+session begins a group of the usual weight. All bots are in the zygote's group, so that a hundred of them that
+want to compute weigh as much as one other program, and not a hundred times that.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Priorities:
     """Remembers who has been told; told once, a process keeps to it until it begins another session."""
 
     def __init__(self) -> None:
+        self._session = os.getsid(0)
         self._told: set[tuple[int, int, int]] = set()
 
     def settle(self, trees: Mapping[int, Sequence[Process]]) -> bool:
@@ -46,19 +48,17 @@ class Priorities:
             for one in members:
                 key = one.pid, one.started, one.session
                 seen.add(key)
-                if key not in self._told and _tell(one, bot):
+                if key not in self._told and self._tell(one, bot):
                     self._told.add(key)
         has_news = len(self._told) > before
         self._told &= seen
         return has_news
 
-
-def _tell(process: Process, bot: int) -> bool:
-    """Return whether there is nothing left to tell."""
-    if process.pid == bot:
-        return process.session == bot and _set_group(bot, BOT)
-    _stand_back(process.pid)
-    return process.session == bot or _set_group(process.pid, _LAST)
+    def _tell(self, process: Process, bot: int) -> bool:
+        """Return whether there is nothing left to tell."""
+        if process.pid != bot:
+            _stand_back(process.pid)
+        return process.session == self._session or _set_group(process.pid, _LAST)
 
 
 def _set_group(pid: int, niceness: int) -> bool:
