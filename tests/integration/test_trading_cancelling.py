@@ -14,7 +14,7 @@ from tests.integration.venue_desk import VenueDesk, venue_desk
 from atf.storage.database import Database
 from atf.testing.venue import CANCEL, SUBMIT
 from atf.testing.venue_faults import VenueFault
-from atf.trading import order_cycle, strategy_instance
+from atf.trading import order_tracker, strategy_instance
 from atf.trading.order import OrderStatus
 from atf.trading.paper.account import FillModel
 
@@ -57,8 +57,8 @@ TWO_A_BAR = FillModel(partial_fill_fraction=Decimal("0.002"))
 async def desk(
     tmp_path: Path, database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[VenueDesk]:
-    monkeypatch.setattr(order_cycle, "_FIRST_LOOK", SHORTLY)
-    monkeypatch.setattr(order_cycle, "_GRACE", SHORTLY)
+    monkeypatch.setattr(order_tracker, "_FIRST_LOOK", SHORTLY)
+    monkeypatch.setattr(order_tracker, "_GRACE", SHORTLY)
     monkeypatch.setattr(strategy_instance, "_VENUE_PAUSES", (0.05,))
     async with venue_desk(tmp_path, database_url, database, monkeypatch, TWO_A_BAR) as made:
         (tmp_path / "strategies" / "cancelling.py").write_text(CANCELLING, "utf-8")

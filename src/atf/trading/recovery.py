@@ -71,7 +71,7 @@ class Recovery:
 
         Errors: VenueUnavailable.
         """
-        await self.cycle.look_up()
+        await self.cycle.tracker.look_up()
         return plan(await self._settled_findings(), self.policy)
 
     async def recover(self) -> Sequence[PlannedAction]:
@@ -88,7 +88,7 @@ class Recovery:
                 await self._adopt(one.finding)
             elif one.action is Action.FLATTEN:
                 await self._flatten(one.finding)
-        self.cycle.resume_cancelling()
+        self.cycle.tracker.resume_cancelling()
         return planned
 
     async def check(self) -> Sequence[PlannedAction]:
@@ -104,16 +104,16 @@ class Recovery:
         found = await self._findings()
         while any(one.finding is not Finding.MATCHED for one in found):
             await asyncio.sleep(_SECOND_LOOK.total_seconds())
-            await self.cycle.look_up()
+            await self.cycle.tracker.look_up()
             before, found = self._booked(), await self._findings()
-            await self.cycle.look_up()
+            await self.cycle.tracker.look_up()
             if self._booked() == before:
                 break
         return found
 
     async def _findings(self) -> Sequence[PositionFinding]:
         state = await self.broker.open_state()
-        self.cycle.note_answer()
+        self.cycle.tracker.note_answer()
         at_venue = {symbol: state.positions.get(symbol, ZERO) for symbol in self.symbols}
         return compare(self._booked(), at_venue)
 
@@ -121,7 +121,7 @@ class Recovery:
         return {symbol: one.position.quantity for symbol, one in self.cycle.book.holdings.items()}
 
     async def _adopt(self, found: PositionFinding) -> None:
-        await self.cycle.commit(lambda book: self._adopting(book, found))
+        await self.cycle.keeper.commit(lambda book: self._adopting(book, found))
 
     def _adopting(self, book: BotBook, found: PositionFinding) -> BotChange:
         holding = book.holding(found.symbol)
@@ -139,7 +139,7 @@ class Recovery:
         """Take what the venue holds into the books, and sell it."""
         if found.booked != found.at_venue:
             await self._adopt(found)
-        await self.cycle.cancel_all(found.symbol)
+        await self.cycle.tracker.cancel_all(found.symbol)
         if found.at_venue:
             await self.cycle.send_own(flattening(found.symbol, found.at_venue), why="flatten at the start")
         while self.cycle.book.holding(found.symbol).position.is_open:

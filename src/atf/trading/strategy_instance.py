@@ -154,7 +154,7 @@ class StrategyInstance:
         return Vitals(
             bar_at=cycle.book.last_bar_at,
             loop_at=None if beat is None else beat.loop_at,
-            ack_at=cycle.ack_at,
+            ack_at=cycle.tracker.answered_at,
             waiting=0 if self._subscription is None else self._subscription.queue.qsize(),
             memory_bytes=None if beat is None else beat.memory_bytes,
         )
@@ -195,7 +195,7 @@ class StrategyInstance:
         if book.last_bar_at is None and subscription.given_until is not None:
             # From here on every bar is the bot's: one at which it is killed comes again.
             begun = subscription.given_until
-            await cycle.commit(lambda book: BotChange(replace(book, last_bar_at=begun)))
+            await cycle.keeper.commit(lambda book: BotChange(replace(book, last_bar_at=begun)))
         self._cycle = cycle
         return cycle
 
@@ -225,7 +225,7 @@ class StrategyInstance:
             self.config.limits.step,
         )
         try:
-            async with cycle.standing_still() as book:  # what happens from here on is told to the process
+            async with cycle.keeper.standing_still() as book:  # what happens from here on is told to the process
                 recovered = await self._house.store.recovered(self.bot.id)
                 _tell_recovered(self.bot, recovered, hands_state=self._hands_state)
                 ended = await self._unheard(book)
@@ -312,7 +312,7 @@ class StrategyInstance:
             bars = await subscription.queue.get()
             self._working_since = self._house.clock.now()
             await broker.told()  # what this bar has filled is booked before the strategy sees the bar
-            await cycle.mark({symbol: exact(candle[3]) for symbol, candle in bars.bars.items()})
+            await cycle.keeper.mark({symbol: exact(candle[3]) for symbol, candle in bars.bars.items()})
             cycle.trading_state = self._trading_state(bars)
             numbered = {self.config.symbols.index(symbol): candle for symbol, candle in bars.bars.items()}
             book = cycle.book
@@ -355,7 +355,7 @@ class StrategyInstance:
             while True:
                 try:
                     async for event in broker.events():
-                        await cycle.on_event(event)
+                        await cycle.tracker.on_event(event)
                         pauses = iter(_VENUE_PAUSES)
                 except VenueUnavailable as exc:
                     _LOGGER.warning("bot %d: its venue tells nothing now: %s", self.bot.id, exc)
@@ -371,7 +371,7 @@ class StrategyInstance:
     async def _ask_what_was_missed(self, cycle: OrderCycle) -> None:
         """Ask a moment after the venue is listened to again, so that nothing falls between, until it answers."""
         await asyncio.sleep(_VENUE_PAUSES[0])
-        await self._reached(cycle.look_up)
+        await self._reached(cycle.tracker.look_up)
 
     def _asked(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -92,9 +92,9 @@ async def test_an_order_is_committed_with_the_bar_and_the_state_then_sent_then_a
 
 async def test_fills_are_booked_once_and_in_any_order_with_the_acknowledgement(desk: Desk) -> None:
     await desk.take(request(1, "2"))
-    await desk.cycle.on_event(a_fill(FIRST, "f1", "0.5", "100", fee="0.1"))
-    await desk.cycle.on_event(a_fill(FIRST, "f2", "1.5", "104", fee="0.3"))
-    await desk.cycle.on_event(a_fill(FIRST, "f1", "0.5", "100", fee="0.1"))
+    await desk.cycle.tracker.on_event(a_fill(FIRST, "f1", "0.5", "100", fee="0.1"))
+    await desk.cycle.tracker.on_event(a_fill(FIRST, "f2", "1.5", "104", fee="0.3"))
+    await desk.cycle.tracker.on_event(a_fill(FIRST, "f1", "0.5", "100", fee="0.1"))
     await desk.until(lambda: desk.broker.sent)
     assert desk.order().status is OrderStatus.FILLED
     book = desk.cycle.book
@@ -111,7 +111,7 @@ async def test_a_fill_that_is_told_after_the_cancellation_is_booked_all_the_same
     await desk.take(cancels=(1,), is_bar=False)
     await desk.is_(OrderStatus.CANCELLED)
     assert desk.broker.cancelled == [FIRST]
-    await desk.cycle.on_event(a_fill(FIRST, "f1", "1", "90"))
+    await desk.cycle.tracker.on_event(a_fill(FIRST, "f1", "1", "90"))
     assert (desk.order().status, desk.order().filled_quantity) == (OrderStatus.CANCELLED, Decimal(1))
     assert desk.cycle.book.holding("AAPL").position.quantity == 1
 
@@ -155,7 +155,7 @@ async def test_an_order_that_the_venue_has_told_of_is_not_unknown_because_its_an
     desk.broker.acknowledgement = OrderStatusUnknown("timed out")
     await desk.take(request(1, "2"))
     await desk.until(lambda: desk.broker.sent)
-    await desk.cycle.on_event(desk.broker.know(FIRST, OrderStatus.ACCEPTED))
+    await desk.cycle.tracker.on_event(desk.broker.know(FIRST, OrderStatus.ACCEPTED))
     desk.broker.gate.set()
     await desk.cycle.close()
     assert desk.order().status is OrderStatus.ACCEPTED
@@ -177,7 +177,7 @@ async def test_fills_that_an_order_counts_are_asked_for_if_nobody_tells_them(des
     await desk.take(request(1, "2"))
     await desk.is_(OrderStatus.ACCEPTED)
     desk.broker.filled[FIRST] = [a_fill(FIRST, "f1", "2")]
-    await desk.cycle.on_event(desk.broker.know(FIRST, OrderStatus.FILLED, "2"))
+    await desk.cycle.tracker.on_event(desk.broker.know(FIRST, OrderStatus.FILLED, "2"))
     assert desk.order().status is OrderStatus.ACCEPTED, "what is filled follows from the fills"
     await desk.is_(OrderStatus.FILLED)
 
@@ -234,7 +234,7 @@ async def test_children_are_not_sent_when_their_parent_did_not_go_out(desk: Desk
 
 async def test_a_paused_bot_may_close_what_it_holds_and_nothing_else(desk: Desk) -> None:
     await desk.take(request(1, "2"))
-    await desk.cycle.on_event(a_fill(FIRST, "f1", "2"))
+    await desk.cycle.tracker.on_event(a_fill(FIRST, "f1", "2"))
     desk.cycle.trading_state = TradingState.REDUCING
     await desk.take(request(2, "1"), request(3, "2", Side.SELL), is_bar=False)
     await desk.is_(OrderStatus.ACCEPTED, THIRD)
@@ -253,9 +253,9 @@ async def test_a_bar_without_orders_is_committed_and_a_notification_without_any_
 async def test_an_order_is_unheard_until_what_the_strategy_keeps_knows_of_its_end(desk: Desk) -> None:
     await desk.take(request(1), request(2))
     await desk.is_(OrderStatus.ACCEPTED, SECOND)
-    await desk.cycle.on_event(a_fill(FIRST, "f1", "1"))
+    await desk.cycle.tracker.on_event(a_fill(FIRST, "f1", "1"))
     first_end = desk.cycle.book.revision
-    await desk.cycle.on_event(a_fill(SECOND, "f2", "1"))
+    await desk.cycle.tracker.on_event(a_fill(SECOND, "f2", "1"))
     assert dict(desk.cycle.book.unheard) == {FIRST: first_end, SECOND: first_end + 1}
     await desk.cycle.take(answer(), BAR + timedelta(days=1), is_bar=True, heard=first_end - 1)
     assert set(desk.books.committed[-1].book.unheard) == {FIRST, SECOND}
@@ -287,12 +287,12 @@ async def test_a_start_asks_for_each_open_order_and_sends_none(status: OrderStat
         desk.broker.filled[FIRST] = [a_fill(FIRST, "f1", "0.5"), a_fill(FIRST, "f2", "1.5")]
     else:
         desk.clock.at += timedelta(seconds=10)
-    await desk.cycle.look_up()
+    await desk.cycle.tracker.look_up()
     assert desk.order().status is (OrderStatus.FILLED if is_known else OrderStatus.LOST)
     assert desk.cycle.book.orders == {}
     assert desk.broker.sent == {}
     committed = len(desk.books.committed)
-    await desk.cycle.look_up()
+    await desk.cycle.tracker.look_up()
     assert len(desk.books.committed) == committed, "done twice, it changes nothing"
     await desk.cycle.close()
 
@@ -307,7 +307,7 @@ async def test_what_was_filled_while_nobody_looked_is_booked_in_the_order_of_tim
         fill = a_fill(name, f"f-{name}", "1", side=side)
         desk.broker.filled[name] = [replace(fill, filled_at=NOW + timedelta(minutes=minutes))]
         desk.broker.know(name, OrderStatus.FILLED, "1")
-    await desk.cycle.look_up()
+    await desk.cycle.tracker.look_up()
     booked = [fill.client_order_id for change in desk.books.committed for fill in change.fills]
     assert booked == [SECOND, FIRST, THIRD], "of two at the same instant the older order's comes first"
     await desk.cycle.close()
@@ -318,7 +318,7 @@ async def test_what_cannot_be_is_told_and_not_booked() -> None:
     await desk.take(request(1, "2"))
     await desk.is_(OrderStatus.ACCEPTED)
     with pytest.raises(IllegalTransition):
-        await desk.cycle.on_event(desk.broker.know(FIRST, OrderStatus.INTENT))
+        await desk.cycle.tracker.on_event(desk.broker.know(FIRST, OrderStatus.INTENT))
     await desk.cycle.close()
 
 
@@ -329,7 +329,7 @@ async def test_an_order_on_its_way_is_not_taken_for_lost_because_the_venue_does_
     desk.broker.visibility_delay = timedelta(0)
     await desk.take(request(1, "2"))
     await desk.until(lambda: desk.broker.sent)
-    await desk.cycle.look_up()  # as when a connection came back, or positions differ
+    await desk.cycle.tracker.look_up()  # as when a connection came back, or positions differ
     assert desk.order().status is OrderStatus.INTENT
     desk.broker.gate.set()
     await desk.is_(OrderStatus.ACCEPTED)

@@ -70,7 +70,7 @@ async def desk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     book = BotBook(BOT, Decimal(10_000), marks={"AAPL": Decimal(100)})
     cycle = OrderCycle(book, wired, Strategy().tell, failures.append)
     await cycle.take(answer(request(1), request(2), request(3)), BAR, is_bar=True)
-    await cycle.look_up()
+    await cycle.tracker.look_up()
     yield Desk(cycle, broker)
     await cycle.close()
     assert failures == []
