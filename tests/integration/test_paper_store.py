@@ -22,6 +22,7 @@ from atf.testing.clocks import FakeClock
 from atf.trading.broker import OrderRejected, VenueOrder
 from atf.trading.fill import Fill
 from atf.trading.order import ClientOrderId, NewOrder, OrderStatus
+from atf.trading.paper.bar import PaperBar, paper_bar
 from atf.trading.paper.options import parse_paper_options
 from atf.trading.paper.store import AccountNews, Matched, Submission, Taken
 
@@ -215,15 +216,27 @@ async def test_of_a_symbols_bars_that_close_together_the_finest_counts(store: Po
     assert matched.news == []
 
 
-async def test_ticks_fill_what_is_there(store: PostgresPaperStore) -> None:
+def piece(begin: float, end: float, *prices: float) -> PaperBar:
+    opens_at, closes_at = (BEGIN + timedelta(seconds=one) for one in (begin, end))
+    made = paper_bar(BTC, opens_at, closes_at, candle(prices))
+    assert made is not None
+    return made
+
+
+async def test_pieces_of_a_bar_fill_what_was_there_before_them_and_the_bar_nothing_more(
+    store: PostgresPaperStore,
+) -> None:
     await opened(store, "a")
     await send(store, "a", new("x", "buy", "limit", limit_price="95"))
-    at = BEGIN + timedelta(seconds=1)
-    assert (await store.match_ticks({BTC: (at, Decimal(96), None)})).news == []
-    second = at + timedelta(seconds=1)
-    matched = await store.match_ticks({BTC: (second, Decimal("94.5"), None)})
-    assert fills(matched.news) == [("a", "x.1", "94.5")]
-    assert (await store.match_ticks({BTC: (second, Decimal(90), None)})).known == {BTC}
+    assert (await store.match_pieces([piece(0, 1, 100, 100, 96, 96)])).news == []
+    matched = await store.match_pieces([piece(1, 2, 96, 96, 94, 94)])
+    assert fills(matched.news) == [("a", "x.1", "95")]
+    late = Submission("a", new("y", "buy", "limit", limit_price="93"), BEGIN + timedelta(seconds=2.5))
+    await store.submit([late])
+    assert (await store.match_pieces([piece(1, 2, 96, 96, 90, 94)])).known == {BTC}
+    assert (await store.match_pieces([piece(2, 3, 94, 94, 90, 94)])).news == [], "it came after that had begun"
+    assert (await bar(store, 0, 100, 100, 50, 94)).known == {BTC}, "its time is matched already"
+    assert fills((await bar(store, 1, 94, 94, 50, 94)).news) == [("a", "y.1", "93")]
 
 
 async def test_cancelling_takes_the_group_and_what_is_over_stays(store: PostgresPaperStore) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.integration.trading_desk import TradingDesk, trading_desk
+from tests.integration.trading_desk import BEGIN, DAY, TradingDesk, trading_desk
 
 from atf.adapters.brokers.paper import PaperBroker
+from atf.market.bars import Bars, Series, Timeframe
+from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
 
 
@@ -32,6 +34,47 @@ async def test_a_bot_trades_on_paper_and_the_books_agree(desk: TradingDesk) -> N
     assert trade.realized_pnl == 6
     (bot,) = await desk.rows.all("SELECT * FROM trading_bots")
     assert (bot.status, bot.desired_state, bot.node_id) == ("stopped", "running", None)
+
+
+async def test_a_bot_on_paper_can_be_filled_before_its_bar_has_closed(
+    tmp_path: Path, database_url: str, database: Database
+) -> None:
+    """The replay has hours of the day that is forming: its open fills what was ordered at the last close."""
+    coin, day = "BTC/USDT", BEGIN + 11 * DAY
+    hours = [(day + hour * timedelta(hours=1), 111.0, 113.0, 110.0, 112.0, 10.0) for hour in range(24)]
+    await PostgresBarStore(database).store(Series(coin, Timeframe.H1), Bars.from_rows(hours))
+    async with trading_desk(tmp_path, database_url, database, symbols=[coin]) as desk:
+        live = {"type": "paper", "match_on": "live"}
+        bot_id = await desk.add_bot(symbol=coin, buy_at=[1], size=3, broker=live)
+        await _is_filled_within_its_day(desk, day)
+        await desk.books_agree(bot_id)
+
+
+async def _is_filled_within_its_day(desk: TradingDesk, day: datetime) -> None:
+    async with desk.running():
+        await desk.until_status("running")
+        await desk.bar()
+        await desk.until("SELECT status = 'accepted' FROM trading_orders")
+        await desk.move_clock(timedelta(hours=2))
+        await desk.until("SELECT count(*) = 1 FROM trading_fills")
+        (fill,) = await desk.rows.all("SELECT * FROM trading_fills")
+        assert (fill.price, fill.quantity, fill.filled_at) == (111, 3, day)
+        await desk.move_clock(timedelta(hours=22))
+        await desk.until_seen()
+    assert await desk.rows.value("SELECT count(*) FROM trading_fills") == 1
+
+
+async def test_a_bot_whose_symbol_is_not_known_any_more_says_so_to_its_owner(desk: TradingDesk) -> None:
+    await desk.add_bot()
+    async with desk.running():
+        await desk.bar()
+        await desk.rows.change("DELETE FROM market_bars")
+        await desk.move_clock()
+        await desk.until("SELECT count(*) = 1 FROM msg_messages WHERE title = 'Bot one waits for bars'")
+        await desk.move_clock()
+        await asyncio.sleep(0.5)
+    found = await desk.rows.all("SELECT text, level FROM trading_bot_events WHERE kind = 'bars'")
+    assert [(row.level, row.text.split(":")[0]) for row in found] == [("warning", "AAPL has no bars any more")]
 
 
 async def test_a_heartbeat_says_what_a_bot_did_last(desk: TradingDesk) -> None:

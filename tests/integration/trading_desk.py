@@ -117,9 +117,9 @@ class TradingDesk:
             while not await self.clock.step():  # noqa: ASYNC110 - it tells nobody when it may
                 await asyncio.sleep(0.02)
 
-    async def move_clock(self) -> None:
-        """Let a day pass, whether all bots have seen the last one or not."""
-        await self.rows.change("UPDATE market_clock SET now_at = now_at + interval '1 day', step = step + 1")
+    async def move_clock(self, time: timedelta = DAY) -> None:
+        """Let time pass, whether all bots have seen the last bar or not."""
+        await self.rows.change("UPDATE market_clock SET now_at = now_at + :time, step = step + 1", time=time)
         await self.rows.change("DO $$ BEGIN PERFORM pg_notify('atf_clock', ''); END $$")
 
     async def until(self, question: str, **values: Any) -> None:

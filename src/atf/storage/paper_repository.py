@@ -34,11 +34,13 @@ from atf.trading.fill import Fill
 from atf.trading.order import ClientOrderId
 from atf.trading.paper.acceptance import accept, malformed
 from atf.trading.paper.account import AccountRules, PaperBook, PaperOrder
-from atf.trading.paper.bar import PaperBar, bar_of, tick_of
+from atf.trading.paper.bar import PaperBar, bar_of
 from atf.trading.paper.marks import SeriesBars, finest
-from atf.trading.paper.store import AccountNews, Matched, Submission, Taken, Ticks
+from atf.trading.paper.store import AccountNews, Matched, Submission, Taken
 from atf.trading.paper.working_book import cancel
 
+_PIECE: Final = "piece"
+"""What marks have instead of a timeframe for parts of bars."""
 _OPEN: Final = text(
     """
     INSERT INTO paper_accounts AS a (venue, name, starting_cash, cash, fee_fraction, slippage_fraction,
@@ -190,10 +192,9 @@ class PostgresPaperStore:
         made = [(str(series.timeframe), bar_of(series, *bars[series])) for series in finest(bars)]
         return await self._match([(timeframe, bar) for timeframe, bar in made if bar is not None])
 
-    async def match_ticks(self, ticks: Ticks) -> Matched:
-        """Match ticks in the same way."""
-        made = [tick_of(symbol, *tick) for symbol, tick in sorted(ticks.items())]
-        return await self._match([("tick", one) for one in made if one is not None])
+    async def match_pieces(self, pieces: Sequence[PaperBar]) -> Matched:
+        """Match parts of bars in the same way, one of a symbol at most; they count as the finest timeframe."""
+        return await self._match([(_PIECE, one) for one in sorted(pieces, key=lambda one: one.symbol)])
 
     async def news_since(
         self, accounts: Collection[str], symbols: Collection[str], since: datetime

@@ -1,8 +1,9 @@
 """BarFeed: closed bars for all bots, each asked for once however many bots want it.
 
 Venues that match on bars see a bar before the strategies do, so that what it fills is booked before anybody
-decides anything. A bar that comes too late to act on advances indicators only. Series that were late are asked
-for apart, until they come in time again: the others do not wait for them.
+decides anything; where a bot wants it, they see bars that are still forming, too. A bar that comes too late to
+act on advances indicators only. Series that were late are asked for apart, until they come in time again: the
+others do not wait for them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from typing import Final, Protocol
 from atf.errors import AtfError
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.data_manager import DataManager
+from atf.market.forming import FormingBar
 from atf.market.market_clock import MarketClock
 from atf.trading.bot_messages import Candle
 from atf.trading.order import BotId
+from atf.trading.paper.live import Look
+from atf.trading.paper.marks import finest
 
 _LOGGER = logging.getLogger(__name__)
 _CATCH_UP: Final = 500
@@ -48,8 +52,17 @@ class SeenTime:
 class MatchesOnBars(Protocol):
     """A venue of our own that fills orders from bars."""
 
+    @property
+    def live_symbols(self) -> frozenset[str]:
+        """Those of which it wants to see bars that are still forming."""
+        ...
+
     async def on_bars(self, bars: Mapping[Series, tuple[datetime, Candle]]) -> None:
         """Match what rests, and tell the brokers what was filled before this returns."""
+        ...
+
+    async def on_looks(self, looks: Sequence[Look]) -> None:
+        """Match in the same way what has happened in bars since they were last looked at, one of a symbol."""
         ...
 
 
@@ -62,6 +75,14 @@ class ClosedBars:
     is_late: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NoBars:
+    """A symbol of one bot's has no bars any more, and why: told once, until it has some again."""
+
+    symbol: str
+    reason: str
+
+
 @dataclass(slots=True, eq=False)
 class Subscription:
     """What one bot gets: ``history`` first, then bars by ``queue``, without a gap between them."""
@@ -71,7 +92,7 @@ class Subscription:
     timeframe: Timeframe
     history: Mapping[str, Sequence[tuple[datetime, Candle]]]
     given_until: datetime | None
-    queue: asyncio.Queue[ClosedBars] = field(default_factory=asyncio.Queue)
+    queue: asyncio.Queue[ClosedBars | NoBars] = field(default_factory=asyncio.Queue)
 
     @property
     def series(self) -> Sequence[Series]:
@@ -100,7 +121,10 @@ class BarFeed:
         self._woken = asyncio.Event()
         self._handing_out = asyncio.Lock()
         self._late: frozenset[Series] = frozenset()
+        self._unknown: frozenset[Series] = frozenset()
         self._asking_apart: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._unseen: set[Series] = set()
 
     async def subscribe(
         self, bot_id: BotId, symbols: Sequence[str], timeframe: Timeframe, count: int, done_until: datetime | None
@@ -153,9 +177,11 @@ class BarFeed:
     def age(self, subscription: Subscription) -> None:
         """Mark what has waited too long to be acted on in the queue of a bot that was coming up meanwhile."""
         queue, now = subscription.queue, self._seen.now()
-        for bars in [queue.get_nowait() for _ in range(queue.qsize())]:
-            is_late = bars.is_late or _is_late(bars.open_time, subscription.timeframe, now)
-            queue.put_nowait(replace(bars, is_late=is_late))
+        for told in [queue.get_nowait() for _ in range(queue.qsize())]:
+            if isinstance(told, ClosedBars) and _is_late(told.open_time, subscription.timeframe, now):
+                queue.put_nowait(replace(told, is_late=True))
+            else:
+                queue.put_nowait(told)
 
     def unsubscribe(self, bot_id: BotId) -> None:
         """Give a bot no more bars; harmless when repeated."""
@@ -176,8 +202,9 @@ class BarFeed:
                     async with asyncio.timeout(self._poll.total_seconds()):
                         await self._woken.wait()
         finally:
-            if self._asking_apart is not None:
-                self._asking_apart.cancel()
+            for task in (self._asking_apart, self._looking):
+                if task is not None:
+                    task.cancel()
 
     async def _round(self) -> None:
         try:
@@ -187,11 +214,12 @@ class BarFeed:
             return
         due = [one for one in self._subscriptions.values() if _may_have_new(one, now)]
         late = [one for one in due if not self._late.isdisjoint(one.series)]
-        if self._asking_apart is not None and self._asking_apart.done():
-            self._asking_apart.result()
-            self._asking_apart = None
+        self._asking_apart = _going_on(self._asking_apart)
         if late and self._asking_apart is None:
             self._asking_apart = asyncio.create_task(self._bring(late, now))
+        self._looking = _going_on(self._looking)
+        if self._venue.live_symbols and self._looking is None:
+            self._looking = asyncio.create_task(self._look(now))
         await self._bring([one for one in due if one not in late], now)
 
     async def _bring(self, due: Sequence[Subscription], now: datetime) -> None:
@@ -202,12 +230,37 @@ class BarFeed:
         try:
             fetched = await self._data.closed_bars_of(missed, until=now)
             self._late = (self._late - missed.keys()) | fetched.late
+            self._tell_unknown(due, fetched.unknown)
+            self._unknown = (self._unknown - missed.keys()) | fetched.unknown.keys()
             rows = {series: dict(_rows(bars)) for series, bars in fetched.ready.items()}
             async with self._handing_out:
                 for at in sorted({at for series in rows.values() for at in series}):
                     await self._hand_out(at, due, rows, now)
         except (AtfError, OSError) as exc:
             _LOGGER.warning("bars for bots are not there yet: %s", exc)
+
+    def _tell_unknown(self, due: Sequence[Subscription], unknown: Mapping[Series, str]) -> None:
+        for one in due:
+            for series in one.series:
+                if series in unknown and series not in self._unknown:
+                    one.queue.put_nowait(NoBars(series.symbol, unknown[series]))
+
+    async def _look(self, now: datetime) -> None:
+        """Let the venue see how the bars are forming that bots wait to be filled by."""
+        live = self._venue.live_symbols
+        series = [one for bot in self._subscriptions.values() for one in bot.series if one.symbol in live]
+        try:
+            found = await self._data.forming_bars_of(finest(series), now=now)
+            looks = [_look_at(one, forming) for one, forming in found.ready.items()]
+            async with self._handing_out:
+                await self._venue.on_looks(looks)
+        except (AtfError, OSError) as exc:
+            _LOGGER.warning("bars that are forming fill nothing now: %s", exc)
+            return
+        for one in found.absent.keys() - self._unseen:
+            reason = found.absent[one]
+            _LOGGER.warning("%s cannot be seen while it forms, and fills when it has closed: %s", one, reason)
+        self._unseen = set(found.absent)
 
     async def _hand_out(
         self,
@@ -239,6 +292,19 @@ class BarFeed:
             return False
         has_all = all(at in rows.get(series, {}) for series in one.series)
         return has_all or now - (at + one.timeframe.length) > _STRAGGLERS
+
+
+def _going_on(task: asyncio.Task[None] | None) -> asyncio.Task[None] | None:
+    """Return work that is not done yet. Errors: what ended it."""
+    if task is not None and task.done():
+        task.result()
+        return None
+    return task
+
+
+def _look_at(series: Series, forming: FormingBar) -> Look:
+    ((open_time, candle),) = _rows(forming.bar)
+    return Look(series, open_time, forming.seen_at, candle)
 
 
 def _may_have_new(one: Subscription, now: datetime) -> bool:

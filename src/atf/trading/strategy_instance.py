@@ -20,10 +20,11 @@ from typing import Any, Final, Protocol, TypeVar
 from atf.clock import Clock
 from atf.errors import AtfError, Conflict, TemporaryFailure
 from atf.market.trading_calendar import TradingCalendar
-from atf.trading.bar_feed import BarFeed, ClosedBars, Subscription
+from atf.notifications.message import OutgoingMessage, Priority
+from atf.trading.bar_feed import BarFeed, ClosedBars, NoBars, Subscription
 from atf.trading.base_trading_bot import BaseTradingBot, BotFailed
 from atf.trading.book import BotBook
-from atf.trading.books import Books, BotChange
+from atf.trading.books import Books, BotChange, BotEvent
 from atf.trading.bot import Bot, TradingState
 from atf.trading.bot_config import BotConfig
 from atf.trading.bot_messages import Answer, Feed, HeldPosition, OpenOrder, OrderUpdate, Said, Start
@@ -310,6 +311,9 @@ class StrategyInstance:
     ) -> None:
         while True:
             bars = await subscription.queue.get()
+            if isinstance(bars, NoBars):
+                await cycle.keeper.commit(partial(_without_bars, self.bot, bars))
+                continue
             self._working_since = self._house.clock.now()
             await broker.told()  # what this bar has filled is booked before the strategy sees the bar
             await cycle.keeper.mark({symbol: exact(candle[3]) for symbol, candle in bars.bars.items()})
@@ -386,6 +390,15 @@ class StrategyInstance:
         """End this life, because of something that others have found out."""
         if not self._broken.done():
             self._broken.set_exception(error)
+
+
+def _without_bars(bot: Bot, told: NoBars, book: BotBook) -> BotChange:
+    text = f"{told.symbol} has no bars any more: {told.reason}"
+    key = f"bot-{bot.id}-{book.revision}-no-bars"
+    message = OutgoingMessage(
+        bot.user_id, "bot", f"Bot {bot.name} waits for bars", text, key, None, Priority.HIGH
+    )
+    return BotChange(book, events=[BotEvent("bars", text, "warning")], messages=[message])
 
 
 def _tell_recovered(bot: Bot, recovered: Mapping[str, Any], *, hands_state: bool) -> None:

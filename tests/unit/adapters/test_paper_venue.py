@@ -26,9 +26,11 @@ from atf.trading.broker import (
 from atf.trading.fill import Fill
 from atf.trading.order import ClientOrderId, OrderStatus
 from atf.trading.paper.account import AccountRules
+from atf.trading.paper.bar import PaperBar
+from atf.trading.paper.live import Look
 from atf.trading.paper.marks import SeriesBars
 from atf.trading.paper.options import parse_paper_options
-from atf.trading.paper.store import AccountNews, Matched, Submission, Taken, Ticks
+from atf.trading.paper.store import AccountNews, Matched, Submission, Taken
 
 X = ClientOrderId("x")
 ORDER = VenueOrder(X, "paper-1", BTC, OrderStatus.ACCEPTED)
@@ -39,6 +41,7 @@ class RecordingStore:
 
     def __init__(self) -> None:
         self.batches: list[Sequence[Submission]] = []
+        self.pieces: list[PaperBar] = []
         self.failure: Exception | None = None
         self.matched = Matched()
         self.since: list[tuple[Collection[str], Collection[str], datetime]] = []
@@ -80,7 +83,9 @@ class RecordingStore:
     async def match(self, bars: SeriesBars) -> Matched:
         return self.matched
 
-    async def match_ticks(self, ticks: Ticks) -> Matched:
+    async def match_pieces(self, pieces: Sequence[PaperBar]) -> Matched:
+        self._fail()
+        self.pieces += pieces
         return self.matched
 
     async def news_since(
@@ -218,3 +223,73 @@ async def test_a_denied_order_is_in_no_answer_until_its_time(venue: PaperVenue) 
     venue.clock.advance(timedelta(seconds=2))
     assert await broker.order(X, BTC) == ORDER
     assert (await broker.open_state()).orders == [ORDER]
+
+
+def look(seconds: float, *prices: float, minute: int = 0) -> Look:
+    opened_at = BEGIN + timedelta(minutes=minute)
+    return Look(MINUTES, opened_at, opened_at + timedelta(seconds=seconds), candle(prices))
+
+
+def times_and_closes(store: RecordingStore) -> list[tuple[float, float, int]]:
+    return [
+        ((one.opens_at - BEGIN).total_seconds(), (one.closes_at - BEGIN).total_seconds(), int(one.close))
+        for one in store.pieces
+    ]
+
+
+async def test_only_bots_that_want_it_have_their_symbols_looked_at(venue: PaperVenue) -> None:
+    await (await opened(venue)).instrument(BTC)
+    assert venue.live_symbols == frozenset()
+    live = await venue.open("b", parse_paper_options({"type": "paper", "match_on": "live"}))
+    await live.instrument("ETH")
+    assert venue.live_symbols == {"ETH"}
+    await live.close()
+    assert venue.live_symbols == frozenset()
+
+
+async def test_a_bar_is_matched_from_look_to_look_and_its_rest_when_it_closes(
+    store: RecordingStore, venue: PaperVenue
+) -> None:
+    await venue.on_looks([look(10, 1, 2, 1, 2)])
+    await venue.on_looks([look(30, 1, 5, 1, 3)])
+    await venue.on_looks([look(20, 1, 4, 1, 4)])  # an answer that was under way for long
+    await venue.on_bars({MINUTES: (BEGIN, candle((1, 9, 1, 4)))})
+    await venue.on_bars({MINUTES: (BEGIN + timedelta(minutes=1), candle((4, 4, 4, 5)))})  # nobody looked at it
+    await venue.on_looks([look(10, 6, 6, 6, 6, minute=2)])
+    assert times_and_closes(store) == [(0, 10, 2), (10, 30, 3), (30, 60, 4), (120, 130, 6)]
+    assert store.pieces[2].high == 9
+
+
+async def test_what_could_not_be_matched_is_in_the_next_piece(store: RecordingStore, venue: PaperVenue) -> None:
+    await venue.on_looks([look(10, 1, 2, 1, 2)])
+    store.failure = DatabaseUnavailable("gone")
+    with pytest.raises(DatabaseUnavailable):
+        await venue.on_looks([look(30, 1, 7, 1, 3)])
+    store.failure = None
+    await venue.on_looks([look(40, 1, 7, 1, 4)])
+    assert times_and_closes(store) == [(0, 10, 2), (10, 40, 4)]
+    assert store.pieces[1].high == 7
+
+
+async def test_an_order_between_two_looks_counts_from_when_it_came(
+    store: RecordingStore, venue: PaperVenue
+) -> None:
+    """And not from the last look, as one counts from a bar's close that is sent because of that."""
+    broker = await opened(venue)
+    assert isinstance(venue.clock, FakeClock)
+    await venue.on_bars({MINUTES: (BEGIN, candle((1, 1, 1, 1)))})
+    venue.clock.advance(timedelta(seconds=61))
+    await broker.submit(new("x", "buy", "market"))
+    await venue.on_looks([look(2, 1, 2, 1, 2, minute=1)])
+    venue.clock.advance(timedelta(seconds=2))
+    await broker.submit(new("y", "buy", "market"))
+    came = [(one.at - BEGIN).total_seconds() for batch in store.batches for one in batch]
+    assert came == [60, 63]
+
+
+async def test_what_a_piece_fills_is_told(store: RecordingStore, venue: PaperVenue) -> None:
+    broker = await opened(venue)
+    events = broker.events()
+    store.matched = Matched([AccountNews("a", orders=[ORDER])])
+    await venue.on_looks([look(10, 1, 2, 1, 2)])
+    assert await anext(events) == ORDER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -13,8 +13,11 @@ import pytest
 from atf.errors import TemporaryFailure
 from atf.market.bars import Bars, Series, Timeframe
 from atf.market.fetched_bars import FetchedBars
-from atf.trading.bar_feed import BarFeed, ClosedBars, SeenTime, Subscription
+from atf.market.forming import FormingBar
+from atf.market.forming_bars import FetchedForming
+from atf.trading.bar_feed import BarFeed, ClosedBars, NoBars, SeenTime, Subscription
 from atf.trading.order import BotId
+from atf.trading.paper.live import Look
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -27,10 +30,15 @@ class Market:
         self.at = BEGIN + 10 * MINUTE
         self.slow: set[str] = set()
         self.away: set[str] = set()
+        self.gone: dict[str, str] = {}
         self.asked: list[set[str]] = []
         self.waiting = asyncio.Event()
         self.go_on = asyncio.Event()
         self.is_replay = False
+        self.live_symbols: frozenset[str] = frozenset()
+        self.looks: asyncio.Queue[Look] = asyncio.Queue()
+        self.formless: dict[Series, str] = {}
+        self.failures: list[Exception] = []
 
     async def now(self) -> datetime:
         return self.at
@@ -51,7 +59,9 @@ class Market:
         self.asked.append(symbols)
         await self._wait(symbols)
         late = frozenset(series for series in wanted if series.symbol in self.slow)
-        return FetchedBars({s: self._bars(until, n) for s, n in wanted.items() if s not in late}, late)
+        gone = {series: self.gone[series.symbol] for series in wanted if series.symbol in self.gone}
+        ready = {s: self._bars(until, n) for s, n in wanted.items() if s not in late and s not in gone}
+        return FetchedBars(ready, late, gone)
 
     async def _wait(self, symbols: set[str]) -> None:
         if symbols & self.slow:
@@ -60,6 +70,17 @@ class Market:
 
     async def on_bars(self, bars: Any) -> None:
         """Match nothing."""
+
+    async def forming_bars_of(self, wanted: Iterable[Series], *, now: datetime) -> FetchedForming:
+        bar = self._bars(now + MINUTE, 1)
+        ready = {series: FormingBar(bar, now) for series in wanted if series not in self.formless}
+        return FetchedForming(ready, self.formless)
+
+    async def on_looks(self, looks: Sequence[Look]) -> None:
+        if self.failures:
+            raise self.failures.pop()
+        for one in looks:
+            self.looks.put_nowait(one)
 
 
 @pytest.fixture
@@ -80,9 +101,15 @@ async def subscribed(feed: BarFeed, bot: int, symbol: str) -> Subscription:
     return await feed.subscribe(BotId(bot), [symbol], Timeframe.M1, 5, None)
 
 
-async def next_bar(one: Subscription) -> ClosedBars:
+async def next_told(one: Subscription) -> ClosedBars | NoBars:
     async with asyncio.timeout(5):
         return await one.queue.get()
+
+
+async def next_bar(one: Subscription) -> ClosedBars:
+    told = await next_told(one)
+    assert isinstance(told, ClosedBars)
+    return told
 
 
 async def pass_minute(market: Market, feed: BarFeed) -> None:
@@ -159,3 +186,56 @@ async def test_a_long_history_lets_others_have_their_turn(market: Market) -> Non
     history = (await coming).history["AAPL"]
     assert [at for at, _ in history] == [BEGIN + n * MINUTE for n in range(5_000, 20_000)]
     assert turns > 15
+
+
+async def test_a_venue_sees_how_the_bars_form_that_it_wants_to_see(market: Market) -> None:
+    async with feeding(market) as feed:
+        await subscribed(feed, 1, "AAPL")
+        await feed.subscribe(BotId(2), ["AAPL", "MSFT"], Timeframe.H1, 1, None)
+        market.live_symbols = frozenset({"AAPL"})
+        market.at += timedelta(seconds=20)
+        feed.wake()
+        async with asyncio.timeout(5):
+            one = await market.looks.get()
+        assert one == Look(
+            Series("AAPL", Timeframe.M1), BEGIN + 10 * MINUTE, market.at, (1.0, 2.0, 0.5, 1.5, 10.0)
+        )
+        assert market.looks.empty(), "of each symbol the finest that a bot has"
+
+
+async def test_looking_goes_on_when_it_was_not_possible_once(
+    market: Market, caplog: pytest.LogCaptureFixture
+) -> None:
+    formless = Series("MSFT", Timeframe.M1)
+    market.formless = {formless: "nobody tells of it"}
+    async with feeding(market) as feed:
+        await subscribed(feed, 1, "AAPL")
+        await subscribed(feed, 2, "MSFT")
+        market.failures = [TemporaryFailure("the database is away")]
+        market.live_symbols = frozenset({"AAPL", "MSFT"})
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                while market.looks.empty():
+                    feed.wake()
+                    await asyncio.sleep(0)
+                assert (await market.looks.get()).series.symbol == "AAPL"
+    assert caplog.text.count("fill nothing now: the database is away") == 1
+    assert (
+        caplog.text.count("cannot be seen while it forms, and fills when it has closed: nobody tells of it") == 1
+    )
+
+
+async def test_that_a_symbol_has_no_bars_any_more_is_told_once_until_it_has_some_again(market: Market) -> None:
+    async with feeding(market) as feed:
+        one, other = await subscribed(feed, 1, "AAPL"), await subscribed(feed, 2, "MSFT")
+        for _ in range(2):
+            market.gone = {"MSFT": "nobody knows it"}
+            for _ in range(3):
+                await pass_minute(market, feed)
+                await next_bar(one)
+            assert await next_told(other) == NoBars("MSFT", "nobody knows it")
+            assert other.queue.empty()
+            market.gone = {}
+            await pass_minute(market, feed)
+            await next_bar(one)
+            assert [(await next_bar(other)).is_late for _ in range(4)] == [True, True, False, False]

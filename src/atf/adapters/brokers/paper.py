@@ -29,9 +29,10 @@ from atf.trading.broker import (
 )
 from atf.trading.fill import Fill
 from atf.trading.order import ClientOrderId, NewOrder, OrderStatus
+from atf.trading.paper.live import Look, piece_between
 from atf.trading.paper.marks import SeriesBars
 from atf.trading.paper.options import PaperFault, PaperOptions
-from atf.trading.paper.store import AccountNews, PaperStore, Submission, Taken, Ticks
+from atf.trading.paper.store import AccountNews, PaperStore, Submission, Taken
 
 _NO_TIME: Final = timedelta(0)
 _LONGEST_GRACE: Final = timedelta(minutes=1)
@@ -51,6 +52,14 @@ class PaperVenue:
         self._brokers: dict[str, set[PaperBroker]] = {}
         self._matched_until: dict[str, datetime] = {}
         self._grace: dict[str, timedelta] = {}
+        self._looks: dict[str, Look] = {}
+
+    @property
+    def live_symbols(self) -> frozenset[str]:
+        """Those whose bars are to be looked at while they form, as the bot of an account wants it."""
+        return frozenset(
+            symbol for brokers in self._brokers.values() for one in brokers for symbol in one.live_symbols
+        )
 
     async def open(self, account: str, options: PaperOptions) -> PaperBroker:
         """Return a broker of an account, which is made with its first cash if it is not there.
@@ -67,7 +76,10 @@ class PaperVenue:
         """Match bars that have closed, and tell the brokers what came of it.
 
         What another process has matched meanwhile is told here, too. A bar may come again: it changes nothing.
+        Of one that was looked at while it formed only the rest is matched.
         """
+        closed = [Look(series, at, at + series.timeframe.length, candle) for series, (at, candle) in bars.items()]
+        await self.on_looks([look for look in closed if self._was_looked_at(look)])
         matched = await self.store.match(bars)
         self._grace |= {series.symbol: _grace_of(series.timeframe) for series in bars}
         self.tell(matched.news)
@@ -77,11 +89,18 @@ class PaperVenue:
         }
         await self._tell_of_others(matched.known, times)
 
-    async def mark(self, ticks: Ticks) -> None:
-        """Match trades of the market as bars are."""
-        matched = await self.store.match_ticks(ticks)
-        self.tell(matched.news)
-        await self._tell_of_others(matched.known, {symbol: (tick[0], tick[0]) for symbol, tick in ticks.items()})
+    async def on_looks(self, looks: Sequence[Look]) -> None:
+        """Match what has happened in bars since the last look, one of a symbol, as bars are matched."""
+        newer = [look for look in looks if self._is_newer(look)]
+        made = [piece_between(self._looks.get(look.series.symbol), look) for look in newer]
+        pieces = [piece for piece in made if piece is not None]
+        if pieces:
+            matched = await self.store.match_pieces(pieces)
+            self._grace |= {piece.symbol: _NO_TIME for piece in pieces}
+            self.tell(matched.news)
+            times = {piece.symbol: (piece.opens_at, piece.closes_at) for piece in pieces}
+            await self._tell_of_others(matched.known, times)
+        self._looks |= {look.series.symbol: look for look in newer}
 
     async def submit(self, account: str, order: NewOrder) -> VenueOrder:
         """Store an order together with those that come at the same time; return how it stands."""
@@ -108,6 +127,14 @@ class PaperVenue:
         brokers.discard(broker)
         if not brokers:
             self._brokers.pop(broker.account, None)
+
+    def _is_newer(self, look: Look) -> bool:
+        before = self._looks.get(look.series.symbol)
+        return before is None or before.seen_at < look.seen_at
+
+    def _was_looked_at(self, look: Look) -> bool:
+        before = self._looks.get(look.series.symbol)
+        return before is not None and before.is_of_the_bar_of(look)
 
     def _time_at(self, symbol: str) -> datetime:
         """Return when an order of a symbol comes, by the venue's clock.
@@ -141,7 +168,10 @@ class PaperBroker:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.account = account
+        self.live_symbols: set[str] = set()
+        """Those that the bot trades, if its orders are to be filled by bars that are still forming."""
         self._venue = venue
+        self._is_live = options.is_live
         self._rules = options.rules
         self._faults = options.faults
         self._dice = FaultDice(options.faults)
@@ -159,6 +189,8 @@ class PaperBroker:
     async def instrument(self, symbol: str) -> Instrument:
         """Return the account's rules: every symbol that bars come of is traded here."""
         await self._reach()
+        if self._is_live:
+            self.live_symbols.add(symbol)
         return self._rules.instrument(symbol)
 
     async def submit(self, order: NewOrder) -> VenueOrder:

@@ -26,14 +26,21 @@ class PaperBar:
 
 
 def bar_of(series: Series, open_time: datetime, candle: Candle) -> PaperBar | None:
-    """Return a closed bar; None if a price is missing or no market could have made it: nothing is filled then."""
+    """Return a closed bar; None as ``paper_bar`` does."""
+    return paper_bar(series.symbol, open_time, open_time + series.timeframe.length, candle)
+
+
+def paper_bar(symbol: str, opens_at: datetime, closes_at: datetime, candle: Candle) -> PaperBar | None:
+    """Return prices as they fill orders.
+
+    None if a price is missing or no market could have made them: nothing is filled then.
+    """
     opened, high, low, close = (price_of(number) for number in candle[:4])
     if opened is None or high is None or low is None or close is None:
         return None
     if not low <= min(opened, close) <= max(opened, close) <= high:
         return None
-    closes_at = open_time + series.timeframe.length
-    return PaperBar(series.symbol, open_time, closes_at, opened, high, low, close, volume_of(candle[4]))
+    return PaperBar(symbol, opens_at, closes_at, opened, high, low, close, volume_of(candle[4]))
 
 
 def tick_of(symbol: str, at: datetime, price: Decimal, volume: Decimal | None = None) -> PaperBar | None:

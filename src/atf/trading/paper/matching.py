@@ -1,4 +1,4 @@
-"""What a bar or a tick makes of an account: the one place where orders of a paper venue are filled. Pure.
+"""What a bar or a part of one makes of an account: the one place where orders of a paper venue are filled. Pure.
 
 In this order: what has expired; what the opening fills, oldest first; what the bar fills after it, stops before
 limits; triggers that follow; what expires within the bar. Whether the bar is new is told by ``marks.py``.
@@ -14,22 +14,14 @@ from atf.trading.order import OrderStatus, Side
 from atf.trading.paper.acceptance import value_problem
 from atf.trading.paper.account import ZERO, AccountRules, BookChanges, PaperAccount, PaperOrder
 from atf.trading.paper.amounts import EXACT, fee_of, floor_to, plain
-from atf.trading.paper.bar import PaperBar, tick_of
+from atf.trading.paper.bar import PaperBar
 from atf.trading.paper.fill_rules import Execution, at_open, followed, is_waiting_stop, slipped, within
 from atf.trading.paper.working_book import WorkingBook
 
 
 def match(account: PaperAccount, bar: PaperBar) -> BookChanges:
-    """Return what a closed bar makes of an account."""
+    """Return what a bar makes of an account."""
     return _Matching(account, bar).changes()
-
-
-def match_tick(
-    account: PaperAccount, symbol: str, at: datetime, price: Decimal, volume: Decimal | None = None
-) -> BookChanges:
-    """Return what a trade somewhere in the market makes of an account: an opening without more."""
-    tick = tick_of(symbol, at, price, volume)
-    return BookChanges(account.book) if tick is None else match(account, tick)
 
 
 class _Matching:

@@ -51,12 +51,16 @@ class PaperFaults:
 
 @dataclass(frozen=True, slots=True)
 class PaperOptions:
-    """A bot's paper account; ``account`` is None for one of its own."""
+    """A bot's paper account; ``account`` is None for one of its own.
+
+    ``is_live``: orders are filled by bars that are still forming, too.
+    """
 
     account: str | None = None
     cash: Decimal = DEFAULT_CASH
     rules: AccountRules = field(default_factory=AccountRules)
     faults: PaperFaults = field(default_factory=PaperFaults)
+    is_live: bool = False
 
 
 def parse_paper_options(config: Mapping[str, Any], path: str = "broker") -> PaperOptions:
@@ -73,7 +77,11 @@ def parse_paper_options(config: Mapping[str, Any], path: str = "broker") -> Pape
         if 0 < config.get(name, 0) < SMALLEST:
             raise InvalidInput(f"must be 0 or at least {SMALLEST}", field=f"{path}.{name}")
     return PaperOptions(
-        config.get("account"), _exact(config, "cash", DEFAULT_CASH), _rules(config), _faults(faults)
+        config.get("account"),
+        _exact(config, "cash", DEFAULT_CASH),
+        _rules(config),
+        _faults(faults),
+        config.get("match_on", "bars") == "live",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,10 +12,8 @@ from atf.trading.broker import OpenState, VenueEvent, VenueOrder
 from atf.trading.fill import Fill
 from atf.trading.order import ClientOrderId, NewOrder
 from atf.trading.paper.account import AccountRules
+from atf.trading.paper.bar import PaperBar
 from atf.trading.paper.marks import SeriesBars
-
-Ticks = Mapping[str, tuple[datetime, Decimal, Decimal | None]]
-"""The latest trade of each symbol: when, at which price, and how much if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class AccountNews:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What bars or ticks did; ``known``: the symbols whose bars had been matched before, maybe by others."""
+    """What bars or parts of them did; ``known``: symbols whose bars had been matched before, maybe by others."""
 
     news: Sequence[AccountNews] = ()
     known: frozenset[str] = frozenset()
@@ -97,8 +95,8 @@ class PaperStore(Protocol):
         """Match closed bars with every account that has something resting in their symbols; each bar once."""
         ...
 
-    async def match_ticks(self, ticks: Ticks) -> Matched:
-        """Match ticks in the same way."""
+    async def match_pieces(self, pieces: Sequence[PaperBar]) -> Matched:
+        """Match parts of bars in the same way, one of a symbol at most; they count as the finest timeframe."""
         ...
 
     async def news_since(
