@@ -32,6 +32,7 @@ class Gathering(Generic[Question, Answer]):
         self._most = most
         self._after = after
         self._asked_at = float("-inf")
+        self._gathered = 0
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
         self._answering: asyncio.Task[None] | None = None
 
@@ -45,13 +46,16 @@ class Gathering(Generic[Question, Answer]):
         return await future
 
     async def quiet(self, moment: float, at_most: float) -> None:
-        """Return when all is answered and nothing has been asked for a moment, or at the latest; in seconds."""
+        """Return when all is answered, and after many questions a moment later, or at the latest; in seconds.
+
+        Of many that come at the same time some come a moment later; one alone keeps nobody waiting.
+        """
         now = asyncio.get_running_loop().time
         give_up_at = now() + at_most
         while (left := give_up_at - now()) > 0:
             if self._answering is not None:
                 await asyncio.wait({self._answering}, timeout=left)
-            elif (rest := self._asked_at + moment - now()) > 0:
+            elif self._gathered > 1 and (rest := self._asked_at + moment - now()) > 0:
                 await asyncio.sleep(min(rest, left))
             else:
                 return
@@ -62,6 +66,7 @@ class Gathering(Generic[Question, Answer]):
                 if self._after is not None:
                     await self._after()
                 taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                self._gathered = len(taken)
                 await self._answer_some(taken)
         finally:
             self._answering = None

@@ -95,22 +95,30 @@ async def test_those_who_can_wait_gather_until_what_they_wait_for_has_come() -> 
     assert oracle.rounds == [[1, 2]]
 
 
-async def test_it_is_quiet_a_moment_after_the_last_answer() -> None:
+async def test_after_one_alone_it_is_quiet_at_once() -> None:
+    gathering = Gathering(Oracle().answer)
+    await gathering.ask(1)
+    begin = asyncio.get_running_loop().time()
+    await gathering.quiet(30, 60)
+    assert asyncio.get_running_loop().time() - begin < 10
+
+
+async def test_after_many_it_is_quiet_a_moment_later() -> None:
     oracle = Oracle()
     oracle.may_answer.clear()
     gathering = Gathering(oracle.answer)
     await gathering.quiet(0.01, 60)  # nobody has ever asked
-    asking = asyncio.create_task(gathering.ask(1))
-    await asked(oracle, [1])
-    quiet = asyncio.create_task(gathering.quiet(0.01, 60))
-    await asyncio.sleep(0.03)
-    assert not quiet.done(), "one is not answered yet"
+    asking = [asyncio.create_task(gathering.ask(number)) for number in (1, 2)]
+    await asked(oracle, [1, 2])
+    quiet = asyncio.create_task(gathering.quiet(0.05, 60))
+    await asyncio.sleep(0.1)
+    assert not quiet.done(), "they are not answered yet"
     oracle.may_answer.set()
-    await asking
+    await asyncio.gather(quiet, *asking)
     begin = asyncio.get_running_loop().time()
-    await gathering.ask(2)
-    await quiet
-    assert asyncio.get_running_loop().time() - begin >= 0.01
+    await asyncio.gather(gathering.ask(3), gathering.ask(4))
+    await gathering.quiet(0.05, 60)
+    assert asyncio.get_running_loop().time() - begin >= 0.05
 
 
 async def test_one_waits_for_quiet_at_the_most_so_long() -> None:
