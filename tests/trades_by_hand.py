@@ -80,8 +80,9 @@ def shares_by_hand(orders: Iterable[DecidedOrder], openings: Iterable[Opening]) 
     waiting = deque((order.decided_at, order.sign) for order in orders for _ in range(order.size))
     for opening in openings:
         for _ in range(min(opening.shares, len(waiting))):
-            if waiting[0][0] < opening.at:
-                yield Share(opening.at, waiting.popleft()[1], opening.price)
+            if waiting[0][0] >= opening.at:
+                break  # nobody has decided on it yet, nor on those behind it
+            yield Share(opening.at, waiting.popleft()[1], opening.price)
 
 
 def trades_by_hand(shares: Iterable[Share], fee_fraction: Decimal) -> Sequence[TradeRow]:
