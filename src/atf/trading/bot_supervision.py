@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from atf.errors import (
     Conflict,
     DatabaseUnavailable,
     InvalidInput,
+    TemporaryFailure,
     TransactionConflict,
 )
 from atf.notifications.client import NotificationServiceClient
@@ -186,20 +188,31 @@ class SupervisedBot:
         return True
 
     async def _give_up(self, error: Exception) -> None:
-        bot = self.bot
-        _LOGGER.error("bot %d is given up: %s", bot.id, error)
+        _LOGGER.error("bot %d is given up: %s", self.bot.id, error)
+        await self._tell_owner(error)  # first: who is killed in between tells it twice, and not never
         await self._note_patiently(BotStatus.ERROR, error)
-        with suppress(AtfError):  # it stands in the bot's history all the same
-            await self._common.notifier.send(
-                NewNotification(
-                    user_id=bot.user_id,
-                    message=f"Bot {bot.name} has stopped: {error}",
-                    title=f"Bot {bot.name} stopped",
-                    notification_type="bot",
-                    priority="urgent",
-                )
-            )
         self._common.on_departure(self, Departure.GIVEN_UP)
+
+    async def _tell_owner(self, error: Exception) -> None:
+        bot = self.bot
+        message = NewNotification(
+            user_id=bot.user_id,
+            message=f"Bot {bot.name} has stopped: {error}",
+            title=f"Bot {bot.name} stopped",
+            notification_type="bot",
+            priority="urgent",
+            dedup_key=str(uuid.uuid4()),
+        )
+        while True:
+            try:
+                await self._common.notifier.send(message)
+            except TemporaryFailure as exc:
+                _LOGGER.warning("bot %d: its owner is not told yet: %s", bot.id, exc)
+                await asyncio.sleep(_DATABASE_PAUSE)
+                continue
+            except AtfError as exc:  # it stands in the bot's history all the same
+                _LOGGER.error("bot %d: its owner cannot be told: %s", bot.id, exc)
+            return
 
     async def _note_patiently(self, status: BotStatus, error: Exception) -> None:
         """Write down what became of it, however long the database takes to answer."""
