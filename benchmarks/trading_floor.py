@@ -18,7 +18,6 @@ from typing import Any, Final, cast
 from sqlalchemy import text
 
 from atf.adapters.bot_processes.forked_bots import ForkedBots
-from atf.bootstrap.notification_client import database_client
 from atf.clock import SystemClock
 from atf.lifecycle.process import spare_what_stays
 from atf.market.bars import Timeframe
@@ -128,7 +127,7 @@ class TradingFloor:
         )
         session = Session(f"bench-{next(_SESSIONS)}", socket.gethostname(), os.getpid(), boot_id())
         marker = CrashMarker.in_directory(self.folder)
-        manager = StrategyManager(house, session, marker, database_client(self.database), intervals)
+        manager = StrategyManager(house, session, marker, intervals)
         await manager.load_strategies_from_db()
         await manager.start_all_strategies()
         spare_what_stays()  # as a service does that has started

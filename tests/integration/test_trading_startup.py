@@ -24,7 +24,6 @@ from tests.integration.trading_desk import TradingDesk, trading_desk
 from atf.bootstrap.trading import TradingOptions
 from atf.errors import AtfError, DatabaseUnavailable, TemporaryFailure
 from atf.market.data_manager import DataManager
-from atf.notifications.client import NotificationServiceClient
 from atf.storage.books_repository import PostgresBooks
 from atf.storage.database import Database, plain_url
 from atf.storage.trading_repository import PostgresTradingStore
@@ -237,7 +236,7 @@ async def test_an_outage_of_the_database_costs_no_bot_a_try(
 ) -> None:
     """Neither while the bot comes up, nor while it is written down and told that it has failed."""
     monkeypatch.setattr(bot_supervision, "_DATABASE_PAUSE", 0.01)
-    left = {"open": 6, "note_status": 6, "send": 6}
+    left = {"open": 6, "note_status": 6}
 
     def away(store: type, name: str) -> None:
         asked = getattr(store, name)
@@ -252,7 +251,6 @@ async def test_an_outage_of_the_database_costs_no_bot_a_try(
 
     away(PostgresBooks, "open")
     away(PostgresTradingStore, "note_status")
-    away(NotificationServiceClient, "send")
     await desk.add_bot(explode_at=1)
     async with desk.running():
         await desk.until_status("running")
@@ -262,7 +260,7 @@ async def test_an_outage_of_the_database_costs_no_bot_a_try(
         await desk.until_status("error")
         assert await desk.rows.value("SELECT error_count FROM trading_bots") == 3
         assert await desk.rows.all("SELECT title FROM msg_messages") == [("Bot one stopped",)]
-    assert left == {"open": 0, "note_status": 0, "send": 0}
+    assert left == {"open": 0, "note_status": 0}
 
 
 async def test_bars_that_are_away_at_a_start_are_waited_for_and_cost_no_try(

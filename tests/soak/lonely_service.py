@@ -20,7 +20,6 @@ from atf.adapters.bot_processes.bot_connection import BotConnection
 from atf.adapters.bot_processes.forked_bots import ForkedBots
 from atf.adapters.brokers.paper import PaperVenue
 from atf.bootstrap.brokers import build_brokers
-from atf.bootstrap.notification_client import database_client
 from atf.clock import SystemClock
 from atf.market.data_manager import DataManager
 from atf.storage.books_repository import PostgresBooks
@@ -165,7 +164,7 @@ async def lonely_service(home: Path, database: Database, first_bar: int) -> Asyn
         strategy_target=lambda name: str(home / name),
     )
     session = Session("soak", socket.gethostname(), os.getpid(), boot_id())
-    manager = StrategyManager(house, session, CrashMarker.in_directory(home), database_client(database))
+    manager = StrategyManager(house, session, CrashMarker.in_directory(home))
     feeding = asyncio.create_task(feed.run(lambda: None))
     try:
         await manager.load_strategies_from_db()

@@ -18,7 +18,6 @@ from atf.bootstrap.database import open_database
 from atf.bootstrap.health import MainService, with_health
 from atf.bootstrap.home_lock import only_one
 from atf.bootstrap.market import build_market_clock, open_data_manager
-from atf.bootstrap.notification_client import database_client
 from atf.bootstrap.providers import open_providers
 from atf.clock import SystemClock
 from atf.health.status import Component, HealthStatus
@@ -74,7 +73,7 @@ async def trading_process(
         managers: list[StrategyManager] = []
 
         async def open_runner(node: WorkerId) -> TradingServiceRunner:
-            managers[:] = [_manager(settings, database, house, node, options)]
+            managers[:] = [_manager(settings, house, node, options)]
             return TradingServiceRunner(managers[0], options.user_id, options.resume_mode)
 
         main = MainService(
@@ -114,9 +113,7 @@ async def _open_house(
     return feed, house
 
 
-def _manager(
-    settings: Settings, database: Database, house: TradingHouse, node: WorkerId, options: TradingOptions
-) -> StrategyManager:
+def _manager(settings: Settings, house: TradingHouse, node: WorkerId, options: TradingOptions) -> StrategyManager:
     session = Session(str(node), socket.gethostname(), os.getpid(), boot_id(), SystemClock().now())
     poll = settings.trading_poll_seconds if options.poll_interval is None else options.poll_interval
     intervals = ManagerIntervals(
@@ -126,7 +123,7 @@ def _manager(
         timedelta(seconds=settings.trading_restart_seconds),
     )
     marker = CrashMarker.in_directory(state_directory(settings))
-    return StrategyManager(house, session, marker, database_client(database), intervals)
+    return StrategyManager(house, session, marker, intervals)
 
 
 def _lease(settings: Settings, database: Database) -> Lease:

@@ -11,7 +11,9 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from atf.errors import ConfigurationError
+from atf.notifications.message import OutgoingMessage
 from atf.storage.database import Database
+from atf.storage.message_adding import add_messages
 from atf.trading.books import BotEvent
 from atf.trading.bot import Bot, BotStatus, DesiredState, TradingState
 from atf.trading.order import BotId
@@ -198,8 +200,9 @@ class PostgresTradingStore:
         error: str | None,
         error_count: int,
         events: Sequence[BotEvent],
+        messages: Sequence[OutgoingMessage] = (),
     ) -> None:
-        """Write down what a bot does now, and with which news; one that has ended belongs to nobody.
+        """Write down what a bot does now, with which news and messages; one that has ended belongs to nobody.
 
         One that another service has taken meanwhile is left as it is.
         """
@@ -212,8 +215,10 @@ class PostgresTradingStore:
         }
         async with self._database.transaction() as connection:
             is_ours = (await connection.execute(_STATUS, values)).rowcount
-            for event in events if is_ours else ():
-                await _add_event(connection, bot_id, event)
+            if is_ours:
+                for event in events:
+                    await _add_event(connection, bot_id, event)
+                await add_messages(connection, messages)
 
     async def beat(self, node_id: str, beats: Sequence[Beat]) -> None:
         """Write down how a service's bots are, all in one statement."""

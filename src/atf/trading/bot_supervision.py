@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,11 +25,9 @@ from atf.errors import (
     Conflict,
     DatabaseUnavailable,
     InvalidInput,
-    TemporaryFailure,
     TransactionConflict,
 )
-from atf.notifications.client import NotificationServiceClient
-from atf.notifications.intake import NewNotification
+from atf.notifications.message import OutgoingMessage, Priority
 from atf.trading.base_trading_bot import BotFailed
 from atf.trading.books import BotEvent, BotTaken
 from atf.trading.bot import Bot, BotStatus, TradingState
@@ -65,7 +63,6 @@ class Supervision:
 
     house: TradingHouse
     node_id: str
-    notifier: NotificationServiceClient
     first_pause: timedelta
     hands_state: bool
     on_departure: Callable[[SupervisedBot, Departure], None]
@@ -189,41 +186,33 @@ class SupervisedBot:
 
     async def _give_up(self, error: Exception) -> None:
         _LOGGER.error("bot %d is given up: %s", self.bot.id, error)
-        await self._tell_owner(error)  # first: who is killed in between tells it twice, and not never
-        await self._note_patiently(BotStatus.ERROR, error)
+        bot = self.bot
+        message = OutgoingMessage(
+            bot.user_id,
+            "bot",
+            f"Bot {bot.name} stopped",
+            f"Bot {bot.name} has stopped: {error}",
+            dedup_key=f"bot-{bot.id}-stopped-{uuid.uuid4()}",
+            channels=None,
+            priority=Priority.URGENT,
+        )
+        await self._note_patiently(BotStatus.ERROR, error, [message])
         self._common.on_departure(self, Departure.GIVEN_UP)
 
-    async def _tell_owner(self, error: Exception) -> None:
-        bot = self.bot
-        message = NewNotification(
-            user_id=bot.user_id,
-            message=f"Bot {bot.name} has stopped: {error}",
-            title=f"Bot {bot.name} stopped",
-            notification_type="bot",
-            priority="urgent",
-            dedup_key=str(uuid.uuid4()),
-        )
-        while True:
-            try:
-                await self._common.notifier.send(message)
-            except TemporaryFailure as exc:
-                _LOGGER.warning("bot %d: its owner is not told yet: %s", bot.id, exc)
-                await asyncio.sleep(_DATABASE_PAUSE)
-                continue
-            except AtfError as exc:  # it stands in the bot's history all the same
-                _LOGGER.error("bot %d: its owner cannot be told: %s", bot.id, exc)
-            return
-
-    async def _note_patiently(self, status: BotStatus, error: Exception) -> None:
+    async def _note_patiently(
+        self, status: BotStatus, error: Exception, messages: Sequence[OutgoingMessage] = ()
+    ) -> None:
         """Write down what became of it, however long the database takes to answer."""
         while True:
             try:
-                return await self._note(status, error=error)
+                return await self._note(status, error=error, messages=messages)
             except (DatabaseUnavailable, TransactionConflict) as exc:
                 _LOGGER.warning("bot %d: its status is not stored yet: %s", self.bot.id, exc)
             await asyncio.sleep(_DATABASE_PAUSE)
 
-    async def _note(self, status: BotStatus, *, error: Exception | None) -> None:
+    async def _note(
+        self, status: BotStatus, *, error: Exception | None, messages: Sequence[OutgoingMessage] = ()
+    ) -> None:
         event = BotEvent(
             str(status), str(error) if error else f"the bot is {status}", "error" if error else "info"
         )
@@ -234,4 +223,5 @@ class SupervisedBot:
             error=None if error is None else str(error),
             error_count=self.restarts.count,
             events=[event],
+            messages=messages,
         )

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+from atf.notifications.message import OutgoingMessage
 from atf.trading.books import BotEvent
 from atf.trading.bot import Bot, BotStatus
 from atf.trading.order import BotId
@@ -107,8 +108,9 @@ class TradingStore(Protocol):
         error: str | None,
         error_count: int,
         events: Sequence[BotEvent],
+        messages: Sequence[OutgoingMessage] = (),
     ) -> None:
-        """Write down what a bot does now, and with which news; a bot that ends is given back.
+        """Write down what a bot does now, with which news and messages; a bot that ends is given back.
 
         One that another service has taken meanwhile is left as it is.
         """

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from atf.errors import AtfError
-from atf.notifications.client import NotificationServiceClient
 from atf.trading.bot import Bot, BotStatus, DesiredState, is_to_start
 from atf.trading.bot_commands import BotCommands
 from atf.trading.bot_supervision import MATCHED, Departure, SupervisedBot, Supervision
@@ -51,13 +50,11 @@ class StrategyManager:
         house: TradingHouse,
         session: Session,
         marker: CrashMarker,
-        notifier: NotificationServiceClient,
         intervals: ManagerIntervals | None = None,
     ) -> None:
         self._house = house
         self._session = session
         self._marker = marker
-        self._notifier = notifier
         self._intervals = intervals or ManagerIntervals()
         self._bots: dict[BotId, SupervisedBot] = {}
         self._commands = BotCommands(house.store, session.node_id, self._bots, self._restart)
@@ -172,7 +169,6 @@ class StrategyManager:
             *(self._end(one, BotStatus.STOPPED) for one in list(self._bots.values())), return_exceptions=True
         )
         await self._house.processes.close()
-        await self._notifier.close()
         for error in endings:
             if isinstance(error, BaseException):
                 raise error
@@ -198,7 +194,6 @@ class StrategyManager:
         return Supervision(
             self._house,
             self._session.node_id,
-            self._notifier,
             self._intervals.restart,
             self._hands_state,
             self._on_departure,
