@@ -40,6 +40,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
+def storable(text: str) -> str:
+    """Return a text as a database takes it: without what no text there may hold."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
 class AtfError(Exception):
     """Base of all errors that ATF raises on purpose; its text is fit for a user, and never says a secret."""
 

@@ -226,15 +226,18 @@ def piece(begin: float, end: float, *prices: float) -> PaperBar:
 async def test_pieces_of_a_bar_fill_what_was_there_before_them_and_the_bar_nothing_more(
     store: PostgresPaperStore,
 ) -> None:
-    await opened(store, "a")
+    await opened(store, "a", "b")
     await send(store, "a", new("x", "buy", "limit", limit_price="95"))
+    await send(store, "b", new("z", "buy", "limit", limit_price="95"))
     assert (await store.match_pieces([piece(0, 1, 100, 100, 96, 96)])).news == []
     matched = await store.match_pieces([piece(1, 2, 96, 96, 94, 94)])
-    assert fills(matched.news) == [("a", "x.1", "95")]
+    assert fills(matched.news) == [("a", "x.1", "95"), ("b", "z.1", "95")], "it counts for the symbol"
     late = Submission("a", new("y", "buy", "limit", limit_price="93"), BEGIN + timedelta(seconds=2.5))
     await store.submit([late])
     assert (await store.match_pieces([piece(1, 2, 96, 96, 90, 94)])).known == {BTC}
     assert (await store.match_pieces([piece(2, 3, 94, 94, 90, 94)])).news == [], "it came after that had begun"
+    after_a_restart = piece(0, 30, 100, 100, 50, 94)
+    assert (await store.match_pieces([after_a_restart])).known == {BTC}, "nobody knows when in it that was"
     assert (await bar(store, 0, 100, 100, 50, 94)).known == {BTC}, "its time is matched already"
     assert fills((await bar(store, 1, 94, 94, 50, 94)).news) == [("a", "y.1", "93")]
 

@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 from tests.integration.trading_desk import BEGIN, DAY, TradingDesk, trading_desk
 
-from atf.adapters.brokers.paper import PaperBroker
+from atf.adapters.brokers.paper import PaperBroker, PaperVenue
+from atf.errors import PermanentFailure
 from atf.market.bars import Bars, Series, Timeframe
 from atf.storage.bars_repository import PostgresBarStore
 from atf.storage.database import Database
+
+GARBLED = r"""import backtrader as bt
+class Garbled(bt.Strategy):
+    def next(self):
+        raise ValueError("a\0b \ud800")
+"""
 
 
 @pytest.fixture
@@ -151,6 +158,34 @@ async def test_a_strategy_that_explodes_is_started_three_times_more_and_then_giv
         await desk.bar()
         await desk.books_agree(good)
     assert await desk.rows.value("SELECT status FROM trading_bots WHERE id = :id", id=bad) == "error"
+
+
+async def test_an_error_that_no_text_of_a_database_can_hold_is_written_down_without_that(
+    desk: TradingDesk,
+) -> None:
+    (desk.settings.home / "strategies" / "garbled.py").write_text(GARBLED, "utf-8")
+    await desk.add_bot(strategy={"name": "garbled.py:Garbled"})
+    async with desk.running():
+        await desk.until_status("running")
+        assert await desk.clock.step()
+        await desk.until_status("error")
+    told = "the strategy raised ValueError: ab ? (line 4 of garbled.py, in next)"
+    assert await desk.rows.value("SELECT last_error FROM trading_bots") == told
+    assert await desk.rows.value("SELECT body FROM msg_messages") == f"Bot one has stopped: {told}"
+
+
+async def test_nor_does_a_venue_s_error_end_the_bot_without_a_word(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise PermanentFailure("the venue says a\0b")
+
+    monkeypatch.setattr(PaperVenue, "open", refuse)
+    await desk.add_bot()
+    async with desk.running():
+        await desk.until_status("error")
+    assert await desk.rows.value("SELECT last_error FROM trading_bots") == "the venue says ab"
+    assert await desk.rows.value("SELECT count(*) FROM msg_messages") == 1
 
 
 async def test_what_people_change_in_the_database_is_followed_without_a_restart(desk: TradingDesk) -> None:

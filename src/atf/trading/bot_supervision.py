@@ -26,6 +26,7 @@ from atf.errors import (
     DatabaseUnavailable,
     InvalidInput,
     TransactionConflict,
+    storable,
 )
 from atf.notifications.message import OutgoingMessage, Priority
 from atf.trading.base_trading_bot import BotFailed
@@ -191,7 +192,7 @@ class SupervisedBot:
             bot.user_id,
             "bot",
             f"Bot {bot.name} stopped",
-            f"Bot {bot.name} has stopped: {error}",
+            storable(f"Bot {bot.name} has stopped: {error}"),
             dedup_key=f"bot-{bot.id}-stopped-{uuid.uuid4()}",
             channels=None,
             priority=Priority.URGENT,
@@ -213,14 +214,13 @@ class SupervisedBot:
     async def _note(
         self, status: BotStatus, *, error: Exception | None, messages: Sequence[OutgoingMessage] = ()
     ) -> None:
-        event = BotEvent(
-            str(status), str(error) if error else f"the bot is {status}", "error" if error else "info"
-        )
+        told = None if error is None else storable(str(error))  # it may be a strategy's own words
+        event = BotEvent(str(status), told or f"the bot is {status}", "info" if error is None else "error")
         await self._common.house.store.note_status(
             self.bot.id,
             self._common.node_id,
             status,
-            error=None if error is None else str(error),
+            error=told,
             error_count=self.restarts.count,
             events=[event],
             messages=messages,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import nan
 from typing import Any
 
 import pytest
@@ -269,6 +270,14 @@ async def test_what_could_not_be_matched_is_in_the_next_piece(store: RecordingSt
     await venue.on_looks([look(40, 1, 7, 1, 4)])
     assert times_and_closes(store) == [(0, 10, 2), (10, 40, 4)]
     assert store.pieces[1].high == 7
+
+
+async def test_a_look_at_prices_that_are_none_hides_nothing(store: RecordingStore, venue: PaperVenue) -> None:
+    await venue.on_looks([look(10, 1, 2, 1, 2)])
+    await venue.on_looks([look(20, 1, 8, 1, nan)])
+    await venue.on_looks([look(30, 1, 8, 1, 3)])
+    assert times_and_closes(store) == [(0, 10, 2), (10, 30, 3)]
+    assert store.pieces[1].high == 8
 
 
 async def test_an_order_between_two_looks_counts_from_when_it_came(

@@ -67,6 +67,7 @@ def test_a_volume_that_shrinks_or_is_missing_is_not_known() -> None:
 def test_nothing_happens_between_a_look_and_an_older_one() -> None:
     assert piece_between(look(20, 100, 103, 98, 101), look(20, 100, 104, 98, 101)) is None
     assert piece_between(look(60, 100, 103, 98, 101), look(59, 100, 104, 98, 101)) is None
+    assert piece_between(look(5, 100, 103, 98, 101, minute=1), look(60, 100, 104, 98, 101)) is None
 
 
 def test_prices_that_no_market_could_have_made_fill_nothing() -> None:

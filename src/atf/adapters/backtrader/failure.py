@@ -9,7 +9,7 @@ from typing import Final
 
 import backtrader as bt
 
-from atf.errors import AtfError
+from atf.errors import AtfError, storable
 from atf.trading.bot_messages import Failed
 
 _LONGEST_TRACE: Final = 8000
@@ -22,8 +22,8 @@ _MIB: Final = 2**20
 
 def failed(error: BaseException) -> Failed:
     """Return what the service is told of an error."""
-    trace = "".join(traceback.format_exception(error))
-    return Failed(f"{_what(error)}{_where(error)}"[:_LONGEST_SENTENCE], trace[-_LONGEST_TRACE:])
+    trace = storable("".join(traceback.format_exception(error)))
+    return Failed(storable(f"{_what(error)}{_where(error)}")[:_LONGEST_SENTENCE], trace[-_LONGEST_TRACE:])
 
 
 def _what(error: BaseException) -> str:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from atf.errors import storable
+
 LONGEST_LINE: Final = 2000
 _BURST: Final = 100.0
 _LINES_A_SECOND: Final = 10.0
@@ -46,7 +48,7 @@ class Voice:
 
 
 def _fit(text: str) -> str:
-    clean = text.replace("\0", "").encode(errors="replace").decode()
+    clean = storable(text)
     return clean if len(clean) <= LONGEST_LINE else f"{clean[:LONGEST_LINE]}..."
 
 

@@ -91,16 +91,17 @@ class PaperVenue:
 
     async def on_looks(self, looks: Sequence[Look]) -> None:
         """Match what has happened in bars since the last look, one of a symbol, as bars are matched."""
-        newer = [look for look in looks if self._is_newer(look)]
-        made = [piece_between(self._looks.get(look.series.symbol), look) for look in newer]
-        pieces = [piece for piece in made if piece is not None]
-        if pieces:
-            matched = await self.store.match_pieces(pieces)
-            self._grace |= {piece.symbol: _NO_TIME for piece in pieces}
-            self.tell(matched.news)
-            times = {piece.symbol: (piece.opens_at, piece.closes_at) for piece in pieces}
-            await self._tell_of_others(matched.known, times)
-        self._looks |= {look.series.symbol: look for look in newer}
+        made = {look: piece_between(self._looks.get(look.series.symbol), look) for look in looks}
+        pieces = {look: piece for look, piece in made.items() if piece is not None}
+        if not pieces:
+            return
+        matched = await self.store.match_pieces(list(pieces.values()))
+        # A look that nothing could be made of is forgotten: what came since the one before is in the next piece.
+        self._looks |= {look.series.symbol: look for look in pieces}
+        self._grace |= {piece.symbol: _NO_TIME for piece in pieces.values()}
+        self.tell(matched.news)
+        times = {piece.symbol: (piece.opens_at, piece.closes_at) for piece in pieces.values()}
+        await self._tell_of_others(matched.known, times)
 
     async def submit(self, account: str, order: NewOrder) -> VenueOrder:
         """Store an order together with those that come at the same time; return how it stands."""
@@ -127,10 +128,6 @@ class PaperVenue:
         brokers.discard(broker)
         if not brokers:
             self._brokers.pop(broker.account, None)
-
-    def _is_newer(self, look: Look) -> bool:
-        before = self._looks.get(look.series.symbol)
-        return before is None or before.seen_at < look.seen_at
 
     def _was_looked_at(self, look: Look) -> bool:
         before = self._looks.get(look.series.symbol)

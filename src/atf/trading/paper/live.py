@@ -30,10 +30,10 @@ def piece_between(before: Look | None, now: Look) -> PaperBar | None:
     The extremes of a bar move outwards only: one that has moved was reached since then, one that has not may have
     been reached long before. None if nothing can have happened, or no market could have made it.
     """
+    if before is not None and now.seen_at <= before.seen_at:
+        return None
     if before is None or not before.is_of_the_bar_of(now):
         return paper_bar(now.series.symbol, now.open_time, now.seen_at, now.candle)
-    if now.seen_at <= before.seen_at:
-        return None
     _, high_before, low_before, close_before, volume_before = before.candle
     _, high, low, close, volume = now.candle
     candle = (
