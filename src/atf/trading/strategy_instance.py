@@ -27,10 +27,11 @@ from atf.trading.book import BotBook
 from atf.trading.books import Books, BotChange, BotEvent
 from atf.trading.bot import Bot, TradingState
 from atf.trading.bot_config import BotConfig
-from atf.trading.bot_messages import Answer, Feed, HeldPosition, OpenOrder, OrderUpdate, Said, Start
+from atf.trading.bot_messages import Answer, OrderUpdate, Said, Start
 from atf.trading.bot_process import BotProcesses, ProcessLimits
 from atf.trading.broker import Broker, Instrument, VenueUnavailable
-from atf.trading.order import OWN_REF, BotId, Order, OrderStatus
+from atf.trading.first_message import first_message, tell_recovered, with_what_is_held
+from atf.trading.order import BotId, Order
 from atf.trading.order_cycle import OrderCycle, OrderDesk
 from atf.trading.order_updates import update_of
 from atf.trading.recovery import Recovery
@@ -228,7 +229,7 @@ class StrategyInstance:
         try:
             async with cycle.keeper.standing_still() as book:  # what happens from here on is told to the process
                 recovered = await self._house.store.recovered(self.bot.id)
-                _tell_recovered(self.bot, recovered, hands_state=self._hands_state)
+                tell_recovered(self.bot, recovered, hands_state=self._hands_state)
                 ended = await self._unheard(book)
                 await process.begin(self._first_message(book, ended, subscription, recovered))
                 self._process = process
@@ -247,34 +248,12 @@ class StrategyInstance:
     def _first_message(
         self, book: BotBook, ended: Sequence[Order], subscription: Subscription, recovered: Mapping[str, Any]
     ) -> Start:
-        config = self.config
-        return Start(
-            bot_id=self.bot.id,
-            name=self.bot.name,
-            strategy=self._house.strategy_target(config.strategy.name),
-            params=config.strategy.params,
-            feeds=[
-                Feed(symbol, config.timeframe, subscription.history[symbol], config.resample)
-                for symbol in config.symbols
-            ],
-            cash=book.cash,
-            next_ref=book.next_ref,
-            most_orders=config.risk.max_orders_per_bar,
-            **self._recovered_state(book, ended, recovered),
-        )
-
-    def _recovered_state(
-        self, book: BotBook, ended: Sequence[Order], recovered: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        if not self._hands_state:
-            self._first_ref = book.next_ref
-            return {"config": self.bot.config}
-        return {
-            "positions": _held(book),
-            "orders": _known_orders([*ended, *book.orders.values()]),
-            "state": book.state,
-            "config": {**self.bot.config, **recovered},
-        }
+        target = self._house.strategy_target(self.config.strategy.name)
+        start = first_message(self.bot, self.config, target, book, subscription.history)
+        if self._hands_state:
+            return with_what_is_held(start, book, ended, recovered)
+        self._first_ref = book.next_ref
+        return start
 
     # --- life ---
 
@@ -401,58 +380,6 @@ def _without_bars(bot: Bot, told: NoBars, book: BotBook) -> BotChange:
     return BotChange(book, events=[BotEvent("bars", text, "warning")], messages=[message])
 
 
-def _tell_recovered(bot: Bot, recovered: Mapping[str, Any], *, hands_state: bool) -> None:
-    """Say what a bot holds; loudly, if its strategy is not told."""
-    level = logging.INFO if hands_state else logging.WARNING
-    positions, trades = recovered["_recovered_positions"], recovered["_recovered_trades"]
-    if positions:
-        whose = "recovered" if hands_state else "left to the operator"
-        _LOGGER.log(level, "bot %d: %d open positions %s", bot.id, len(positions), whose)
-    for one in positions:
-        shown = (one["symbol"], one["direction"], one["qty_open"], one["avg_price"], one["status"])
-        _LOGGER.log(level, "bot %d: position %s %s qty=%.8f avg_price=%.8f status=%s", bot.id, *shown)
-    if trades:
-        _LOGGER.log(level, "bot %d: %d open trades recovered", bot.id, len(trades))
-
-
 def exact(price: float) -> Decimal:
     """Return a price as it is written, not as the machine stores it."""
     return Decimal(repr(price))
-
-
-def _held(book: BotBook) -> Sequence[HeldPosition]:
-    return [
-        HeldPosition(
-            symbol,
-            one.position.quantity,
-            one.position.average_price or Decimal(0),
-            one.position.fees,
-            one.position.opened_at,
-        )
-        for symbol, one in book.holdings.items()
-    ]
-
-
-def _known_orders(orders: Sequence[Order]) -> Sequence[OpenOrder]:
-    """Return orders as a new process knows them; of one that has ended it hears the end by an update."""
-    refs = {order.client_order_id: order.ref for order in orders}
-    groups: Mapping[str, int] = {}
-    opened: list[OpenOrder] = []
-    for order in orders:
-        group, parent = order.new.oco_group, order.new.parent
-        opened.append(
-            OpenOrder(
-                order.ref,
-                order.client_order_id,
-                order.terms,
-                OrderStatus.UNKNOWN if order.status.is_final else order.status,
-                order.filled_quantity,
-                order.average_price,
-                oco_ref=None if group is None else groups.get(group),
-                parent_ref=None if parent is None else refs.get(parent),
-                fees=order.fees,
-            )
-        )
-        if group is not None:
-            groups = {group: order.ref, **groups}
-    return [one for one in opened if one.ref != OWN_REF]
